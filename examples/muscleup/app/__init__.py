@@ -1,0 +1,1 @@
+"""The MuscleUp backend: a small real service to deploy."""

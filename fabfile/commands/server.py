@@ -1,0 +1,1 @@
+"""server.bootstrap and server.doctor."""

@@ -1,0 +1,70 @@
+# Everything a deploy wants to know, in one round trip. Changes nothing.
+# arguments: PROJECT
+# output: sections, each begun by a line "@@ NAME"; what cannot be read is an empty section
+set -u
+project=$1
+directory=/opt/projects/$project
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+section() { printf '\n@@ %s\n' "$1"; }
+docker_api() {
+  path=$1
+  shift
+  curl --silent --show-error --max-time 20 --unix-socket /var/run/docker.sock --get "http://docker/$path" "$@" 2>&1
+}
+
+{
+  docker exec nginx-nginx-1 nginx -t -c /opt/nginx/nginx.conf >"$scratch/nginx" 2>&1
+  echo "exit $?" >>"$scratch/nginx"
+} &
+section time
+date +%s
+section engine
+docker_api version
+section containers
+docker_api containers/json --data all=true --data-urlencode "filters={\"label\":[\"slipway.project=$project\"]}"
+section nginx
+docker_api containers/json --data-urlencode 'filters={"label":["slipway.role=nginx"]}'
+section images
+docker_api images/json --data-urlencode "filters={\"reference\":[\"$project:*\"]}"
+section networks
+docker_api networks --data-urlencode "filters={\"name\":[\"${project}_internal\"]}"
+section upstream
+cat "/opt/nginx/upstreams/$project.conf" 2>/dev/null
+section site
+cat "/opt/nginx/conf.d/$project.conf" 2>/dev/null
+section registry
+cat /opt/projects/.port-registry.json 2>/dev/null
+section env
+cat "$directory/.env" 2>/dev/null
+section data
+cat "$directory/compose.data.yml" 2>/dev/null
+section current
+readlink "$directory/releases/current" 2>/dev/null
+section partial
+for release in "$directory"/releases/*.partial "$directory"/releases/*.old; do
+  [ -d "$release" ] && basename "$release"
+done
+section releases
+for release in "$directory"/releases/*/; do
+  case $release in
+    */current/ | *.partial/ | *.old/ | *'/*/') continue ;;
+  esac
+  printf '%s %s\n' "$(basename "$release")" "$(cat "$release/release.json" 2>/dev/null)"
+done
+section disk
+df -Pk /opt/projects 2>/dev/null | tail -n 1
+df -Pi /opt/projects 2>/dev/null | tail -n 1
+section listening
+ss -Hltn 2>/dev/null | while read -r _ _ _ address _; do echo "${address##*:}"; done
+section directory
+[ -d "$directory/.deploy" ] && echo present
+section holder
+cat "$directory/.deploy/holder.json" 2>/dev/null
+section history
+tail -n 50 "$directory/.deploy/history.jsonl" 2>/dev/null
+section nginx-test
+wait
+cat "$scratch/nginx"
+section end

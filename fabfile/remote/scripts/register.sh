@@ -1,0 +1,7 @@
+# Replace the port registry as a whole.
+# standard input: its text
+set -eu
+file=/opt/projects/.port-registry.json
+cat >"$file.tmp"
+sync -d "$file.tmp"
+mv "$file.tmp" "$file"

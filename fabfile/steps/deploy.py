@@ -1,0 +1,493 @@
+"""The deploy, the rollback and the recovery, as lists of steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fabfile.model import retention
+from fabfile.model.colour import Colour
+from fabfile.model.failure import Failure
+from fabfile.remote import rsync
+from fabfile.remote.command import Answer, Command, script
+from fabfile.services import compose, docker, nginx, postgres
+from fabfile.steps.facts import Facts, Record, sections
+from fabfile.steps.step import Action, Run, Step, sending
+
+if TYPE_CHECKING:
+    from fabfile.model.inventory import Host, Project
+
+PROVE_SECONDS = 15
+UPLOAD_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The release that is to become live, on one host.
+
+    Arguments:
+        source: local directory to upload; None when the release is on the server already.
+        record: what `release.json` will say.
+    """
+
+    project: Project
+    host: Host
+    facts: Facts
+    record: Record
+    source: Path | None = None
+    generation: str = field(default_factory=nginx.new_generation)
+
+    @property
+    def version(self) -> str:
+        return self.record.version
+
+    @property
+    def colour(self) -> Colour:
+        """The colour it gets: the one that is not live."""
+        return self.facts.idle
+
+    def addresses(self, colour: Colour) -> list[str]:
+        """Return the app's addresses of a colour as nginx names them."""
+        return [f"127.0.0.1:{port}" for port in self.ports(colour)]
+
+    def ports(self, colour: Colour | None) -> list[int]:
+        """Return the ports of as many replicas as the colour has or will have."""
+        if colour is None:
+            return []
+        running = self.facts.app(colour) if colour != self.colour else ()
+        return [self.facts.ports.app(colour, i) for i in range(len(running) or self.project.replicas)]
+
+    @property
+    def compose_text(self) -> str:
+        return compose.app_file(
+            self.project,
+            self.facts.ports,
+            version=self.version,
+            colour=self.colour,
+            env_text=self.facts.env_text,
+        )
+
+    def upstream(self, *, with_backup: bool) -> str:
+        """Return the upstream file that makes this release live."""
+        return nginx.upstream_file(
+            self.project.name,
+            colour=self.colour,
+            release=self.version,
+            generation=self.generation,
+            ports=self.ports(self.colour),
+            backup_ports=self.ports(self.facts.live.colour) if with_backup else (),
+        )
+
+    @property
+    def upstream_before(self) -> str:
+        """The upstream file to go back to, with a generation of its own so that going back can be confirmed."""
+        live = self.facts.live
+        return nginx.upstream_file(
+            self.project.name,
+            colour=live.colour,
+            release=live.release,
+            generation=nginx.new_generation(),
+            ports=self.ports(live.colour) or self.ports(self.colour),
+        )
+
+
+def new_release(
+    project: Project, host: Host, facts: Facts, *, record: Record, source: Path | None
+) -> list[Step]:
+    """Return the steps of a deploy of a new release, after lock and preflight."""
+    target = Target(project, host, facts, record, source)
+    return [
+        *_clear_idle(target),
+        *(_upload(target) if source is not None else _render(target)),
+        _image(target),
+        *_data(target),
+        *(_migrate(target) if project.migrate else ()),
+        *_go_live(target, what="deploy"),
+    ]
+
+
+def known_release(project: Project, host: Host, facts: Facts, *, record: Record, what: str) -> list[Step]:
+    """Return the steps that make live what is on the server already: no upload, no build, no registry.
+
+    Arguments:
+        what: "rollback", or "deploy" for the same release with new settings.
+    """
+    target = Target(project, host, facts, record)
+    return [*_clear_idle(target), *_render(target), *_data(target), *_go_live(target, what=what)]
+
+
+def recovery(project: Project, host: Host, facts: Facts) -> list[Step]:
+    """Return the steps that finish or undo what an interrupted command left; an empty list when all is well."""
+    live = facts.live
+    steps: list[Step] = []
+    if live.colour is not None and live.release is not None:
+        dead = [c for c in facts.app(live.colour) if not c.running]
+        if dead:
+            steps.append(_start_live(project, facts, dead))
+        record = facts.record(live.release) or Record(live.release)
+        if facts.current != live.release or record.state != "good":
+            steps.append(_record(project, facts, record, history=""))
+    target = Target(project, host, facts, Record(""))
+    if project.deploy.standby == "cold":
+        steps += _clear_idle(target)
+    unfinished = [r for r in facts.releases if r.state == "unfinished" and r.version != live.release]
+    if facts.leftovers or unfinished:
+        names = [f"partial:{name}" for name in facts.leftovers] + [f"release:{r.version}" for r in unfinished]
+        steps.append(
+            Step("tidy", f"remove what was left half done: {', '.join(n.partition(':')[2] for n in names)}",
+                 sending(script("tidy", project.name, *names, deadline=300)), late=True)
+        )  # fmt: skip
+    return steps
+
+
+def is_settled(project: Project, facts: Facts, target_settings: str) -> bool:
+    """Whether the live containers were made with these settings, in this number."""
+    live = facts.app(facts.live.colour)
+    return len(live) == project.replicas and all(c.settings == target_settings for c in live)
+
+
+# ---------------------------------------------------------------- steps
+
+
+def _clear_idle(target: Target) -> list[Step]:
+    """An interrupted command may have left the idle colour running, even serving its last requests."""
+    facts, project = target.facts, target.project
+    if not any(c.running for c in facts.app(facts.idle)):
+        return []
+    deploy = project.deploy
+    ports = [facts.ports.app(facts.idle, i) for i in range(len(facts.app(facts.idle)))]
+    drain = nginx.drain(project.name, ports, seconds=deploy.drain_seconds)
+    stop = compose.stop(project.name, facts.idle, grace_seconds=deploy.grace_seconds)
+    return [
+        Step(f"drain {facts.idle}", f"{facts.idle} is not live but runs: let it finish its requests",
+             sending(drain, _last_line)),
+        Step(f"stop {facts.idle}", f"stop {facts.idle}, keeping its containers", sending(stop, _last_line)),
+    ]  # fmt: skip
+
+
+def _upload(target: Target) -> list[Step]:
+    project, version = target.project, target.version
+    assert target.source is not None  # noqa: S101 - the caller has looked
+    known = [name for name in (version, target.facts.current) if target.facts.record(name)]
+    what = rsync.Upload(
+        source=target.source,
+        target=f"{project.release_directory(version)}.partial",
+        # Up to here a release is the same tree; rsync looks through both in this order.
+        link_dest=tuple(project.release_directory(name) for name in dict.fromkeys(known)),
+        exclude=project.exclude,
+        deadline=UPLOAD_SECONDS,
+    )
+
+    def do(run: Run) -> str:
+        statistics = rsync.upload(run.server, what)
+        run.send(_place(target))
+        return str(statistics)
+
+    return [Step("upload", f"rsync {target.source} to {project.release_directory(version)}", do)]
+
+
+def _render(target: Target) -> list[Step]:
+    where = f"{target.project.release_directory(target.version)}/compose.{target.colour}.yml"
+    return [Step("render", f"write {where}", sending(_place(target)))]
+
+
+def _place(target: Target) -> Command:
+    # A release that was good stays so while it is started again; a new one has to prove itself.
+    return script(
+        "place", target.project.name, target.version, str(target.colour), target.record.json(),
+        stdin=target.compose_text.encode(),
+    )  # fmt: skip
+
+
+def _image(target: Target) -> Step:
+    project, version, deadline = target.project, target.version, target.project.deploy.build_timeout
+    if project.image:
+        command = docker.pull(project.name, version, project.image, deadline=deadline)
+        what = f"pull {project.image}"
+    else:
+        command = docker.build(
+            project.name, version, context=project.build_context, dockerfile=project.dockerfile, deadline=deadline
+        )
+        what = f"build {project.image_tag(version)} on the server from {project.dockerfile}"
+
+    def do(run: Run) -> str:
+        answer = run.send(command)
+        image = _last_line(answer).partition(" ")[2]
+        run.found["image"] = image
+        return f"{project.image_tag(version)} {image.removeprefix('sha256:')[:12]}"
+
+    return Step("image", what, do)
+
+
+def _data(target: Target) -> list[Step]:
+    project, facts = target.project, target.facts
+    absent = [name for name in project.services if not _is_up(facts, name)]
+    if not absent:
+        return []
+    text = compose.data_file(project, target.host, facts.ports)
+    return [Step("data", f"bring up {' and '.join(absent)}", sending(compose.data_up(project.name, text)))]
+
+
+def _is_up(facts: Facts, service: str) -> bool:
+    container = facts.service(service)
+    return container is not None and container.healthy
+
+
+def _migrate(target: Target) -> list[Step]:
+    project, version = target.project, target.version
+    migrate = compose.migrate(
+        project.name,
+        version=version,
+        colour=target.colour,
+        argv=project.migrate,
+        deadline=project.deploy.migrate_timeout,
+    )
+    steps = [Step("migrate", f"{' '.join(project.migrate)} (once, in the new image)", sending(migrate))]
+    return [_dump(target), *steps] if project.uses_postgres else steps
+
+
+def _dump(target: Target) -> Step:
+    project = target.project
+    stamp = datetime.fromtimestamp(target.facts.now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    name = f"{stamp}-before-{target.version}.dump"
+    command = postgres.dump(
+        project.name,
+        container=f"{project.compose_name('data')}-postgres-1",
+        user=target.facts.env.get("POSTGRES_USER", project.postgres_user),
+        database=target.facts.env.get("POSTGRES_DB", project.postgres_database),
+        name=name,
+        release=target.version,
+        deadline=project.deploy.dump_timeout,
+    )
+
+    def do(run: Run) -> str:
+        size = int(_last_line(run.send(command)) or 0)
+        run.found["dump"] = name
+        return f"{name}, {size / 1024:,.0f} KiB, read back whole"
+
+    return Step("dump", f"dump {project.postgres_database} before the migration, and read it back", do)
+
+
+def _go_live(target: Target, *, what: str) -> list[Step]:
+    """From the start of the idle colour to the end: the same for a deploy and a rollback."""
+    project, facts, colour = target.project, target.facts, target.colour
+    old = facts.live.colour
+    again = _can_start_again(target)
+    steps = [
+        _start(target, again=again),
+        _gate(target, again=again),
+        _switch(target),
+        Step("prove", f"{target.version} answers {project.deploy.prove_requests} times through the front door",
+             sending(nginx.prove(project.domain, project.health.path, count=project.deploy.prove_requests,
+                                 seconds=PROVE_SECONDS, addresses=target.addresses(colour)), _last_line)),
+    ]  # fmt: skip
+    if project.deploy.watch_seconds and old is not None:
+        steps.append(_watch(target))
+    if old is not None:
+        steps += _retire(target, old)
+    return [
+        *steps,
+        _record(project, facts, target.record, history=what),
+        *_tidy(target),
+    ]
+
+
+def _can_start_again(target: Target) -> bool:
+    """Whether the idle colour's stopped containers are just what is wanted: then they need not be made anew."""
+    containers = target.facts.app(target.colour)
+    return len(containers) == target.project.replicas and all(
+        c.release == target.version and c.settings == compose.settings_of(target.compose_text) for c in containers
+    )
+
+
+def _start(target: Target, *, again: bool) -> Step:
+    project, colour = target.project, target.colour
+    where = ", ".join(target.addresses(colour))
+    return Step(
+        f"start {colour}",
+        f"{'start the kept containers of' if again else 'start'} {target.version} as {colour} on {where}",
+        sending(
+            compose.start(
+                project.name,
+                version=target.version,
+                colour=colour,
+                again=again,
+                containers=tuple(c.id for c in target.facts.app(colour)),
+            )
+        ),
+        undo=sending(compose.stop(project.name, colour, grace_seconds=project.deploy.grace_seconds), _last_line),
+    )
+
+
+def _gate(target: Target, *, again: bool) -> Step:
+    project, colour, seconds = target.project, target.colour, target.project.health.deadline
+    command = script(
+        "gate", project.name, str(colour), "again" if again else "fresh", str(seconds), project.health.path,
+        project.domain, *map(str, target.ports(colour)),
+        deadline=seconds + 60, accept=frozenset({0, 21}), stream=True,
+    )  # fmt: skip
+
+    def do(run: Run) -> str:
+        answer = run.send(command)
+        if answer.exit:
+            raise _unhealthy(run, answer, f"{target.version} did not get healthy")
+        return _last_line(answer)
+
+    return Step("gate", f"every replica answers {project.health.path} within {seconds} s", do)
+
+
+def _unhealthy(run: Run, answer: Answer, what: str) -> Failure:
+    part = sections(answer.out)
+    lines = [part.get("reason", "no reason was given")]
+    for name, text in part.items():
+        if name.startswith("log "):
+            lines += [f"--- last lines of {name[4:]}", *text.splitlines()[-30:]]
+    shown = tuple(run.server.hidden(line) for line in lines)
+    return Failure(f"{what}: {shown[0]}", details=shown[1:])
+
+
+def _switch(target: Target) -> Step:
+    project, old = target.project, target.facts.live
+    forward = nginx.switch(
+        project.name,
+        domain=project.domain,
+        text=target.upstream(with_backup=True),
+        generation=target.generation,
+    )
+
+    def back(run: Run) -> str:
+        text = target.upstream_before
+        marker = nginx.parse_upstream(text).generation
+        run.send(nginx.switch(project.name, domain=project.domain, text=text, generation=marker))
+        return f"{old.release} ({old.colour}) is live again" if old.release else "nothing is live"
+
+    return Step(
+        "switch",
+        f"point nginx from {old.colour or 'nothing'} to {target.colour}: from here visitors see {target.version}",
+        sending(forward, _last_line),
+        undo=back,
+    )
+
+
+def _watch(target: Target) -> Step:
+    project, seconds = target.project, target.project.deploy.watch_seconds
+    command = nginx.watch(
+        project.name,
+        target.colour,
+        seconds=seconds,
+        domain=project.domain,
+        path=project.health.path,
+        addresses=target.addresses(target.colour),
+    )
+
+    def do(run: Run) -> str:
+        answer = run.send(command)
+        if answer.exit:
+            raise _unhealthy(run, answer, f"{target.version} failed while it was watched")
+        return _last_line(answer)
+
+    return Step("watch", f"look at {target.version} for {seconds} s, the old release stands by as backup", do)
+
+
+def _retire(target: Target, old: Colour) -> list[Step]:
+    """Past the point of no return: let the old colour finish and stop it."""
+    project = target.project
+    deploy = project.deploy
+
+    drain = nginx.drain(
+        project.name,
+        target.ports(old),
+        seconds=deploy.drain_seconds,
+        text=target.upstream(with_backup=False),  # the old colour is no backup any more
+    )
+    what = f"until no connection to {old} is left, at most {deploy.drain_seconds} s"
+    steps = [Step("drain", what, sending(drain, _last_line), late=True)]
+    if deploy.standby == "cold":
+        stop = compose.stop(project.name, old, grace_seconds=deploy.grace_seconds)
+        steps.append(Step(f"stop {old}", f"stop {old}, keeping its containers for a rollback",
+                          sending(stop, _last_line), late=True))  # fmt: skip
+    return steps
+
+
+def _start_live(project: Project, facts: Facts, dead: Sequence[docker.Container]) -> Step:
+    ids = tuple(c.id for c in dead)
+    return Step(
+        f"start {facts.live.colour}",
+        f"{facts.live.colour} is live, but {len(ids)} of its containers do not run",
+        sending(script("restart", project.name, *ids, deadline=120)),
+    )
+
+
+def _record(project: Project, facts: Facts, record: Record, *, history: str) -> Step:
+    def do(run: Run) -> str:
+        changes = {key: run.found[key] for key in ("image", "dump") if run.found.get(key)}
+        done = record.ended("good", why="", **changes)
+        run.send(script("record", project.name, record.version, done.json(), history_line(facts, record, history)))
+        return ""
+
+    return Step("record", f"current -> {record.version}, history", do, late=True)
+
+
+def history_line(facts: Facts, record: Record, what: str, outcome: str = "good", why: str = "") -> str:
+    """Return the line of `history.jsonl` for the end of a deploy or rollback; empty when there is none to write."""
+    if not what:
+        return ""
+    return json.dumps(
+        {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "what": what,
+            "release": record.version,
+            "from": facts.live.release,
+            "outcome": outcome,
+            "who": record.who,
+            "why": why,
+        }
+    )
+
+
+def verdicts(project: Project, facts: Facts, *, live: str) -> list[retention.Verdict]:
+    """Return which releases stay once `live` is the live one, with reasons."""
+    found = [r.as_release for r in facts.releases if r.version != live]
+    now = retention.Release(live, datetime.fromtimestamp(facts.now, UTC), "good")
+    previous = facts.live.release if facts.live.release != live else None
+    if previous is None:
+        target, _ = retention.rollback_target([*found, now], live)
+        previous = target.name if target else None
+    running = {c.release for c in facts.containers if c.running}
+    return retention.releases(
+        [*found, now], keep=project.deploy.keep_releases, current=live, previous=previous, running=running
+    )
+
+
+def _tidy(target: Target) -> list[Step]:
+    project, facts = target.project, target.facts
+    drop = [v.release.name for v in verdicts(project, facts, live=target.version) if not v.keep]
+    kept = {v.release.name for v in verdicts(project, facts, live=target.version) if v.keep}
+    images = [tag for tag in facts.tags if tag not in kept]
+    names = [f"release:{name}" for name in drop] + [f"image:{tag}" for tag in images]
+    names += [f"partial:{name}" for name in facts.leftovers if name != f"{target.version}.partial"]
+    if not names:
+        return []
+    what = f"keep {len(kept)} releases, remove {', '.join(dict.fromkeys(drop + images)) or 'leftovers'}"
+    return [Step("tidy", what, sending(script("tidy", project.name, *names, deadline=300)), late=True)]
+
+
+def _last_line(answer: Answer) -> str:
+    lines = answer.out.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+__all__ = [
+    "Action",
+    "Target",
+    "history_line",
+    "is_settled",
+    "known_release",
+    "new_release",
+    "recovery",
+    "verdicts",
+]

@@ -1,0 +1,111 @@
+"""What must be true before a deploy touches anything: a pure function from facts to problems."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fabfile.model import dotenv
+from fabfile.model.failure import Failure
+from fabfile.steps.facts import Facts
+
+if TYPE_CHECKING:
+    from fabfile.model.inventory import Host, Project
+
+MINIMUM_FREE_INODES = 10_000
+
+
+def problems(project: Project, host: Host, facts: Facts, *, example_text: str = "") -> list[str]:
+    """Return what stands in the way of a deploy, one sentence each; an empty list means go.
+
+    Arguments:
+        example_text: `.env.example` of the release that is to be deployed; its keys must be in `.env`.
+    """
+    found: list[str] = []
+    if facts.number is None or not facts.has_directory:
+        return [f"the project is not on this host yet: fab -H {host.name} project.create --project {project.name}"]
+    if not facts.nginx_running:
+        found.append(f"nginx does not run: fab -H {host.name} server.bootstrap")
+    elif facts.nginx_test:
+        found.append(nginx_problem(facts.nginx_test))
+    if not facts.has_network:
+        found.append(
+            f"the network {project.network} is missing: fab -H {host.name} project.create --project {project.name}"
+        )
+    if facts.free_disk_mb < project.deploy.min_free_disk_mb:
+        found.append(
+            f"only {facts.free_disk_mb} MB are free, {project.deploy.min_free_disk_mb} are required "
+            "(min_free_disk_mb)"
+        )
+    # Some file systems (btrfs) have no fixed number of inodes and say 0.
+    if 0 < facts.free_inodes < MINIMUM_FREE_INODES:
+        found.append(f"only {facts.free_inodes} inodes are free")
+    found += _env_problems(project, facts, example_text)
+    found += _port_problems(project, facts)
+    return found
+
+
+def check(project: Project, host: Host, facts: Facts, *, example_text: str = "") -> None:
+    """Raise `Failure` with every problem, if there is one."""
+    found = problems(project, host, facts, example_text=example_text)
+    if found:
+        raise Failure(
+            "not ready for a deploy, nothing was changed",
+            host=host.name,
+            details=tuple(found),
+            visitors=visitors_see(facts),
+            then=f"mend it, then: fab -H {host.name} deploy --project {project.name}",
+        )
+
+
+def visitors_see(facts: Facts) -> str:
+    """Return what visitors of the site see now, according to the facts."""
+    if facts.live.release is None:
+        return "nothing is deployed yet"
+    return f"{facts.live.release} ({facts.live.colour}) is live"
+
+
+def example_file(source: Path | None, context: str) -> str:
+    """Return the text of `.env.example` of a source, or an empty text."""
+    if source is None:
+        return ""
+    for place in (source, source / context):
+        if (place / ".env.example").is_file():
+            return (place / ".env.example").read_text(encoding="utf-8")
+    return ""
+
+
+def nginx_problem(test: str) -> str:
+    """Return one sentence for a failing `nginx -t`, naming the file that is at fault."""
+    lines = [line for line in test.splitlines() if "[emerg]" in line or "[warn]" in line] or test.splitlines()[:1]
+    named = re.search(r"in (/opt/nginx/\S+?):(\d+)", lines[0]) if lines else None
+    where = f" ({named.group(1)}, line {named.group(2)})" if named else ""
+    return f"nginx -t fails before anything was changed{where}: {lines[0] if lines else 'no message'}"
+
+
+def _env_problems(project: Project, facts: Facts, example_text: str) -> list[str]:
+    if not facts.env_text:
+        return [f"{project.directory}/.env is missing: project.create makes one"]
+    values = facts.env
+    wanted = list(project.required) + list(project.secrets)
+    if project.uses_postgres:
+        wanted += ["POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"]
+    if project.uses_redis:
+        wanted += ["REDIS_PASSWORD"]
+    if example_text:
+        wanted += [key for key in dotenv.missing(example_text, facts.env_text) if key not in wanted]
+    lacking = [key for key in dict.fromkeys(wanted) if not values.get(key)]
+    # Keys of .env.example may be empty on purpose; those that hosts.toml names may not.
+    lacking = [key for key in lacking if key not in values or key in project.required or key in project.secrets]
+    if not lacking:
+        return []
+    return [f"{project.directory}/.env lacks: {', '.join(lacking)}"]
+
+
+def _port_problems(project: Project, facts: Facts) -> list[str]:
+    ports = {facts.ports.app(facts.idle, i) for i in range(project.replicas)}
+    if any(c.running for c in facts.app(facts.idle)):
+        return []
+    taken = sorted(ports & facts.listening)
+    return [f"port {port} is taken by something that is not ours" for port in taken]

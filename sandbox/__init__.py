@@ -1,0 +1,1 @@
+"""A throwaway server on the user's own machine: a container with sshd and its own Docker Engine."""
