@@ -135,7 +135,17 @@ def ssh_command(sandbox: Sandbox, host: Host, *, user: str = "root") -> list[str
         "LogLevel": "ERROR",
     }
     flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    return ["ssh", "-F", "/dev/null", *flags, "-i", str(sandbox.identity_file), "-p", str(host.ssh_port), f"{user}@127.0.0.1"]
+    return [
+        "ssh",
+        "-F",
+        "/dev/null",
+        *flags,
+        "-i",
+        str(sandbox.identity_file),
+        "-p",
+        str(host.ssh_port),
+        f"{user}@127.0.0.1",
+    ]
 
 
 def with_hosts(sandbox: Sandbox, count: int) -> Sandbox:
@@ -189,7 +199,9 @@ def start(sandbox: Sandbox, host: Host, image: str, say: Say, *, fresh: bool) ->
             docker("start", host.container)
         wait_until(lambda: accepts_ssh(sandbox, host), f"{host.name} does not answer over SSH", host)
         if has_docker(host):
-            wait_until(lambda: docker_version(host) is not None, f"{host.name}: its Docker Engine does not answer", host)
+            wait_until(
+                lambda: docker_version(host) is not None, f"{host.name}: its Docker Engine does not answer", host
+            )
             if state is None:
                 docker("exec", host.container, "sh", "-c", EMPTY_ENGINE, timeout=STOP_SECONDS * 2)
     say(f"{host.name}: up, ssh on 127.0.0.1:{host.ssh_port}, http on {host.http_port}, https on {host.https_port}")
@@ -289,7 +301,9 @@ def container_state(host: Host) -> str | None:
 def accepts_ssh(sandbox: Sandbox, host: Host) -> bool:
     """Return whether one can log in as root, and the key is the one we made."""
     command = [*ssh_command(sandbox, host), "-o", "ConnectTimeout=5", "true"]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15, check=False).returncode == 0
+    return (
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=15, check=False).returncode == 0
+    )
 
 
 def has_docker(host: Host) -> bool:

@@ -17,7 +17,7 @@ HEARTBEAT_SECONDS = 10
 
 def console() -> Console:
     """Return the console for standard output; plain where there is no terminal or `NO_COLOR` is set."""
-    from rich.console import Console  # noqa: PLC0415 - costs 50 ms; `--list` prints nothing of ours
+    from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True)
 
@@ -134,15 +134,15 @@ class _Ticker(threading.Thread):
 
 def _plain(text: str) -> str:
     """Return text that rich does not read as markup."""
-    from rich.markup import escape  # noqa: PLC0415
+    from rich.markup import escape
 
     return escape(text)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: framed on a terminal, aligned columns elsewhere."""
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich import box
+    from rich.table import Table
 
     out = console()
     grid = Table(title=title or None, title_justify="left", box=box.SIMPLE if out.is_terminal else None, pad_edge=False)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invoke import task
+from invoke.tasks import task
 
 from fabfile.commands.entry import HELP, hosts_and_project, prefix, print_json, whole_number
 from fabfile.model.failure import Failure, UsageFailure
@@ -145,9 +145,8 @@ def _deploy_to(
     source: Path | None,
     release: Version,
 ) -> dict[str, object]:
-    from fabfile.steps import deploy as sequence  # noqa: PLC0415
-    from fabfile.steps import preflight  # noqa: PLC0415
-    from fabfile.steps.facts import Record  # noqa: PLC0415
+    from fabfile.steps import deploy as sequence
+    from fabfile.steps import preflight
 
     example = preflight.example_file(source, project.context)
     with _session(inventory, project, host, hosts, options, f"deploy {release.name}") as session:
@@ -176,8 +175,8 @@ def _deploy_steps(
     project: Project, host: Host, facts: Facts, record: Record, source: Path | None, screen: Screen
 ) -> list[Step]:
     """Choose between nothing, finishing, new settings and a new release."""
-    from fabfile.services import compose  # noqa: PLC0415
-    from fabfile.steps import deploy as sequence  # noqa: PLC0415
+    from fabfile.services import compose
+    from fabfile.steps import deploy as sequence
 
     known = facts.record(record.version)
     if facts.live.release != record.version or facts.live.colour is None:
@@ -206,8 +205,8 @@ def _roll_back(
     options: Options,
     to: str | None,
 ) -> dict[str, object]:
-    from fabfile.steps import deploy as sequence  # noqa: PLC0415
-    from fabfile.steps import preflight  # noqa: PLC0415
+    from fabfile.steps import deploy as sequence
+    from fabfile.steps import preflight
 
     with _session(inventory, project, host, hosts, options, f"rollback {to or ''}".strip()) as session:
         facts, screen = session.facts, session.screen
@@ -232,7 +231,7 @@ def _roll_back(
 
 def _rollback_record(project: Project, host: Host, facts: Facts, to: str | None, screen: Screen) -> Record:
     """Return the release to go back to, saying why newer ones were passed over."""
-    from fabfile.model import retention  # noqa: PLC0415
+    from fabfile.model import retention
 
     if facts.live.release is None:
         raise Failure("nothing is live, there is nothing to roll back from", host=host.name)
@@ -271,7 +270,7 @@ def _rollback_record(project: Project, host: Host, facts: Facts, to: str | None,
 def _recover(
     inventory: Inventory, project: Project, host: Host, hosts: Sequence[Host], options: Options
 ) -> dict[str, object]:
-    from fabfile.steps import deploy as sequence  # noqa: PLC0415
+    from fabfile.steps import deploy as sequence
 
     with _session(inventory, project, host, hosts, options, "recover") as session:
         steps = sequence.recovery(project, host, session.facts)
@@ -293,11 +292,11 @@ def _session(
     inventory: Inventory, project: Project, host: Host, hosts: Sequence[Host], options: Options, purpose: str
 ) -> Iterator[Session]:
     """Connect, take the project's lock, and look."""
-    from fabfile.commands.console import Screen  # noqa: PLC0415
-    from fabfile.remote.lock import Lock, project_lock  # noqa: PLC0415
-    from fabfile.remote.server import Server  # noqa: PLC0415
-    from fabfile.steps.facts import observe  # noqa: PLC0415
-    from fabfile.steps.step import Run, interruptible, timed  # noqa: PLC0415
+    from fabfile.commands.console import Screen
+    from fabfile.remote.lock import Lock, project_lock
+    from fabfile.remote.server import Server
+    from fabfile.steps.facts import observe
+    from fabfile.steps.step import Run, interruptible, timed
 
     began = time.monotonic()
     screen = Screen(prefix=prefix(host, hosts), quiet=options.json, verbose=options.verbose)
@@ -313,15 +312,20 @@ def _session(
         if not options.plan:
             with timed(run, "lock", "one deploy at a time", timings):
                 run.lock = stack.enter_context(
-                    Lock(server, project_lock(project.directory), purpose=purpose, wait_seconds=options.lock_wait,
-                         on_wait=lambda holder: screen.note(f"waiting for {holder}"))  # fmt: skip
+                    Lock(
+                        server,
+                        project_lock(project.directory),
+                        purpose=purpose,
+                        wait_seconds=options.lock_wait,
+                        on_wait=lambda holder: screen.note(f"waiting for {holder}"),
+                    )
                 )
         yield Session(run, screen, timings, observe(server, project.name), began)
 
 
 @contextlib.contextmanager
 def _step(session: Session, name: str, what: str) -> Iterator[list[str]]:
-    from fabfile.steps.step import timed  # noqa: PLC0415
+    from fabfile.steps.step import timed
 
     with timed(session.run, name, what, session.timings) as detail:
         yield detail
@@ -338,8 +342,8 @@ def _perform(
     on_failure: Callable[[str], None],
 ) -> None:
     """Run the steps; a failure is completed by what visitors see now and what to type next."""
-    from fabfile.remote.server import ConnectionLost  # noqa: PLC0415
-    from fabfile.steps.step import run_all  # noqa: PLC0415
+    from fabfile.remote.server import ConnectionLost
+    from fabfile.steps.step import run_all
 
     try:
         run_all(steps, session.run, session.timings)
@@ -362,7 +366,8 @@ def _perform(
             host=host.name,
             details=failure.details,
             visitors=visitors,
-            then=failure.then or f"mend it and deploy again; the log of the release: "
+            then=failure.then
+            or f"mend it and deploy again; the log of the release: "
             f"fab -H {host.name} releases --project {project.name}",
         ) from None
     _tell(session, project, host, f"{what} done: {version} is live", "")
@@ -370,8 +375,8 @@ def _perform(
 
 def _observed(session: Session, project: Project) -> str:
     """Return what visitors see, looked up anew."""
-    from fabfile.steps.facts import observe  # noqa: PLC0415
-    from fabfile.steps.preflight import visitors_see  # noqa: PLC0415
+    from fabfile.steps.facts import observe
+    from fabfile.steps.preflight import visitors_see
 
     try:
         return visitors_see(observe(session.run.server, project.name))
@@ -381,8 +386,8 @@ def _observed(session: Session, project: Project) -> str:
 
 def _mark(session: Session, record: Record, what: str, why: str) -> None:
     """Note on the server how a release failed; a good release that failed to start again stays good."""
-    from fabfile.remote.command import script  # noqa: PLC0415
-    from fabfile.steps.deploy import history_line  # noqa: PLC0415
+    from fabfile.remote.command import script
+    from fabfile.steps.deploy import history_line
 
     why = session.run.server.hidden(why)
     history = history_line(session.facts, record, what, outcome="failed", why=why)
@@ -393,11 +398,13 @@ def _tell(session: Session, project: Project, host: Host, headline: str, more: s
     """Tell Slack; whatever happens there is a remark here."""
     if project.slack.webhook is None:
         return
-    from fabfile.services import slack  # noqa: PLC0415
+    from fabfile.services import slack
 
     seconds = time.monotonic() - session.began
     lines = tuple(line for line in (more, f"by {_who()}, {seconds:.0f} s") if line)
-    body = slack.message(project=project.name, host=host.name, headline=session.run.server.hidden(headline), lines=lines)
+    body = slack.message(
+        project=project.name, host=host.name, headline=session.run.server.hidden(headline), lines=lines
+    )
     with _step(session, "notify", "tell Slack") as detail:
         detail.append(slack.post(project.slack.webhook, body, project.slack.channel) or "sent")
 
@@ -406,7 +413,7 @@ def _release(
     project: Project, version: str | None, source: str | None, *, allow_dirty: bool
 ) -> tuple[Path | None, Version]:
     """Return the directory to upload (none for a registry image) and the release's version."""
-    from fabfile.model.version import Version, resolve  # noqa: PLC0415
+    from fabfile.model.version import Version, resolve
 
     if project.image and source is None and version is not None:
         return None, Version(version)
@@ -417,11 +424,14 @@ def _release(
             f"{place} has changes that are not committed",
             then="commit them, or add --allow-dirty",
         )
+    if release.dirty and version is None:
+        # The commit's name belongs to what is committed; this is something else each time.
+        release = replace(release, name=f"{release.name[:40]}-dirty-{datetime.now(UTC):%Y%m%d%H%M%S}")
     return (None if project.image else place), release
 
 
 def _new_record(release: Version, facts: Facts) -> Record:
-    from fabfile.steps.facts import Record  # noqa: PLC0415
+    from fabfile.steps.facts import Record
 
     return Record(
         version=release.name,
@@ -434,7 +444,7 @@ def _new_record(release: Version, facts: Facts) -> Record:
 
 
 def _who() -> str:
-    from fabfile.remote.lock import identity  # noqa: PLC0415
+    from fabfile.remote.lock import identity
 
     return identity()
 
@@ -456,6 +466,6 @@ def _result(session: Session, host: Host, project: Project, version: str, outcom
 
 def _print_plan(session: Session, project: Project, host: Host, steps: Sequence[Step], record: Record) -> None:
     """Print the steps, the facts they rest on and a diff of every rendered file."""
-    from fabfile.commands.plan import print_plan  # noqa: PLC0415
+    from fabfile.commands.plan import print_plan
 
     print_plan(session.screen, project, host, session.facts, steps, record)

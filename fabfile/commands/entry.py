@@ -31,7 +31,7 @@ def hosts_file() -> Path:
 
 def inventory() -> Inventory:
     """Return the inventory, read anew."""
-    from fabfile.model.inventory import load  # noqa: PLC0415 - costs 0.1 s; `--list` needs no inventory
+    from fabfile.model.inventory import load
 
     return load(hosts_file(), os.environ)
 
@@ -52,7 +52,7 @@ def named_hosts(context: Any) -> tuple[str, ...]:
 
 def hosts_and_project(context: Any, project: str | None) -> tuple[Inventory, Project, tuple[Host, ...]]:
     """Return the inventory, the project that is meant, and its hosts or those of `-H`."""
-    from fabfile.model.names import project_name  # noqa: PLC0415
+    from fabfile.model.names import project_name
 
     if project is not None:
         project_name(project)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from invoke import task
+from invoke.tasks import task
 
 from fabfile.commands.entry import HELP, hosts_and_project, hosts_only, prefix, print_json, whole_number
 
@@ -13,10 +13,10 @@ from fabfile.commands.entry import HELP, hosts_and_project, hosts_only, prefix, 
 @task(help={"project": HELP["project"], "lock-wait": HELP["lock_wait"], "json_": HELP["json_"]})
 def create(c: Any, project: str | None = None, lock_wait: str | None = None, json_: bool = False) -> None:
     """Make a project on its hosts: ports, directories, network, .env with secrets, database, nginx site."""
-    from fabfile.commands.console import Screen  # noqa: PLC0415
-    from fabfile.remote.server import Server  # noqa: PLC0415
-    from fabfile.steps import create as sequence  # noqa: PLC0415
-    from fabfile.steps.step import Run, Timing, run_all, timed  # noqa: PLC0415
+    from fabfile.commands.console import Screen
+    from fabfile.remote.server import Server
+    from fabfile.steps import create as sequence
+    from fabfile.steps.step import Run, Timing, run_all, timed
 
     seconds = whole_number("lock-wait", lock_wait)
     inventory, chosen, hosts = hosts_and_project(c, project)
@@ -50,11 +50,11 @@ def _next_steps(host: str, project: Any) -> list[str]:
 @task(name="list", help={"json_": HELP["json_"]})
 def list_(c: Any, json_: bool = False) -> None:
     """List the projects of a host with their numbers and ports."""
-    from fabfile.commands.console import table  # noqa: PLC0415
-    from fabfile.model.colour import Colour  # noqa: PLC0415
-    from fabfile.model.ports import Ports, parse_registry  # noqa: PLC0415
-    from fabfile.remote.command import script  # noqa: PLC0415
-    from fabfile.remote.server import Server  # noqa: PLC0415
+    from fabfile.commands.console import table
+    from fabfile.model.colour import Colour
+    from fabfile.model.ports import Ports, parse_registry
+    from fabfile.remote.command import script
+    from fabfile.remote.server import Server
 
     inventory, hosts = hosts_only(c)
     found = []
@@ -81,9 +81,9 @@ def list_(c: Any, json_: bool = False) -> None:
 @task(help={"project": HELP["project"], "json_": HELP["json_"]})
 def show(c: Any, project: str | None = None, json_: bool = False) -> None:
     """Show one project: ports, directories, containers, names of settings (never their values)."""
-    from fabfile.commands.console import table  # noqa: PLC0415
-    from fabfile.remote.server import Server  # noqa: PLC0415
-    from fabfile.steps.facts import observe  # noqa: PLC0415
+    from fabfile.commands.console import table
+    from fabfile.remote.server import Server
+    from fabfile.steps.facts import observe
 
     inventory, chosen, hosts = hosts_and_project(c, project)
     shown = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from invoke import task
+from invoke.tasks import task
 
 from fabfile.commands.entry import HELP, hosts_and_project, print_json
 from fabfile.model.failure import Failure
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def _observe(c: Any, project: str | None) -> tuple[Project, list[tuple[str, Facts]]]:
-    from fabfile.remote.server import Server  # noqa: PLC0415
-    from fabfile.steps.facts import observe  # noqa: PLC0415
+    from fabfile.remote.server import Server
+    from fabfile.steps.facts import observe
 
     inventory, chosen, hosts = hosts_and_project(c, project)
     found = []
@@ -29,8 +29,8 @@ def _observe(c: Any, project: str | None) -> tuple[Project, list[tuple[str, Fact
 @task(help={"project": HELP["project"], "json_": HELP["json_"]})
 def status(c: Any, project: str | None = None, json_: bool = False) -> None:
     """Show what is live, since when, its containers, and whether something was left half done."""
-    from fabfile.commands.console import table  # noqa: PLC0415
-    from fabfile.steps import deploy as sequence  # noqa: PLC0415
+    from fabfile.commands.console import table
+    from fabfile.steps import deploy as sequence
 
     chosen, found = _observe(c, project)
     if json_:
@@ -41,9 +41,11 @@ def status(c: Any, project: str | None = None, json_: bool = False) -> None:
         live = f"{value['live']} ({value['colour']}), since {value['since']}" if value["live"] else "nothing yet"
         print(f"{chosen.name} on {host}: live is {live}")
         if facts.containers:
-            table("", ("container", "state", "release"), [(c.name, c.status, c.release or "-") for c in facts.containers])
+            table(
+                "", ("container", "state", "release"), [(c.name, c.status, c.release or "-") for c in facts.containers]
+            )
         if facts.holder:
-            from fabfile.remote.lock import describe  # noqa: PLC0415
+            from fabfile.remote.lock import describe
 
             print(f"in work: {describe(facts.holder)}")
         elif facts.number and sequence.recovery(chosen, _host(c, project, host), facts):
@@ -77,10 +79,10 @@ def _status(project: Project, host: str, facts: Facts) -> dict[str, object]:
 @task(help={"project": HELP["project"], "json_": HELP["json_"]})
 def health(c: Any, project: str | None = None, json_: bool = False) -> None:
     """Check every replica, the front door and the data services; exit code 1 when one of them is not well."""
-    from fabfile.commands.console import table  # noqa: PLC0415
-    from fabfile.remote.server import Server  # noqa: PLC0415
-    from fabfile.steps import health as checks  # noqa: PLC0415
-    from fabfile.steps.facts import observe  # noqa: PLC0415
+    from fabfile.commands.console import table
+    from fabfile.remote.server import Server
+    from fabfile.steps import health as checks
+    from fabfile.steps.facts import observe
 
     inventory, chosen, hosts = hosts_and_project(c, project)
     results: list[dict[str, object]] = []
@@ -105,8 +107,8 @@ def health(c: Any, project: str | None = None, json_: bool = False) -> None:
 @task(help={"project": HELP["project"], "json_": HELP["json_"]})
 def releases(c: Any, project: str | None = None, json_: bool = False) -> None:
     """List the releases on the server: which is live, which one a rollback goes to, which failed and why."""
-    from fabfile.commands.console import table  # noqa: PLC0415
-    from fabfile.model import retention  # noqa: PLC0415
+    from fabfile.commands.console import table
+    from fabfile.model import retention
 
     chosen, found = _observe(c, project)
     entries: list[dict[str, object]] = []

@@ -35,6 +35,7 @@ class LockFiles:
 
     @property
     def busy(self) -> str:
+        """The file that every command holds a shared lock on while it runs."""
         return f"{self.directory}/busy"
 
     def acquire(self, wait_seconds: int, busy_seconds: int) -> Command:

@@ -112,7 +112,9 @@ def upload(server: Remote, what: Upload, on_line: OnLine | None = None) -> Uploa
     Raises `Failure` when rsync is missing here, or fails twice.
     """
     if shutil.which("rsync") is None:
-        raise Failure("rsync is not installed on this machine", then="apt-get install rsync (macOS: brew install rsync)")
+        raise Failure(
+            "rsync is not installed on this machine", then="apt-get install rsync (macOS: brew install rsync)"
+        )
     for attempt in (1, 2):
         code, out, err = _run(server, what, on_line)
         if code == 0:

@@ -42,17 +42,23 @@ class Remote(Protocol):
     """What commands and steps need of a server; a fake one in tests records instead of sending."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the host in `hosts.toml`."""
 
-    def run(self, command: Command, on_line: OnLine | None = None) -> Answer: ...
+    def run(self, command: Command, on_line: OnLine | None = None) -> Answer:
+        """Run a command and return what it answered."""
 
-    def open_channel(self, command: Command) -> paramiko.Channel: ...
+    def open_channel(self, command: Command) -> paramiko.Channel:
+        """Start a command and return the channel to it."""
 
-    def hide(self, secrets: Iterable[Secret]) -> None: ...
+    def hide(self, secrets: Iterable[Secret]) -> None:
+        """From now on hide these values."""
 
-    def hidden(self, text: str) -> str: ...
+    def hidden(self, text: str) -> str:
+        """Return the text with every known secret replaced."""
 
-    def guard(self, busy_file: str | None) -> None: ...
+    def guard(self, busy_file: str | None) -> None:
+        """From now on hold a shared lock on this file while a command runs."""
 
 
 class Server:
@@ -81,6 +87,7 @@ class Server:
 
     @property
     def name(self) -> str:
+        """The name of the host in `hosts.toml`."""
         return self.host.name
 
     # ---------------------------------------------------------------- opening
@@ -154,7 +161,7 @@ class Server:
                 raise UnreachableFailure(
                     "no host key is pinned for it; nothing was sent",
                     host=host.name,
-                    then=f'read the key on the server\'s console: cat /etc/ssh/ssh_host_ed25519_key.pub, '
+                    then=f"read the key on the server's console: cat /etc/ssh/ssh_host_ed25519_key.pub, "
                     f'and store it as host_key = "ssh-ed25519 ..." under [hosts.{host.name}] in hosts.toml',
                 ) from None
             raise self._unreachable(host, error) from None
@@ -198,7 +205,7 @@ class Server:
                 key = paramiko.PKey.from_type_string(kind, blob)
             except Exception:
                 raise UsageFailure(
-                    f'hosts.toml: hosts.{host.name}.host_key: must be a public key as in '
+                    f"hosts.toml: hosts.{host.name}.host_key: must be a public key as in "
                     f'/etc/ssh/ssh_host_ed25519_key.pub ("ssh-ed25519 AAAA..."), is {line[:30]!r}...'
                 ) from None
             client.get_host_keys().add(place, kind, key)
@@ -343,6 +350,7 @@ class _Collector:
         self._rest = ""
 
     def feed(self, data: bytes) -> None:
+        """Take a piece of output."""
         piece = self._decoder.decode(data)
         self._text.append(piece)
         if self._on_line is not None:
@@ -351,6 +359,7 @@ class _Collector:
                 self._on_line(self._hidden(line.rstrip("\r")))
 
     def finish(self) -> str:
+        """Return everything, after passing on an unfinished last line."""
         if self._on_line is not None and self._rest:
             self._on_line(self._hidden(self._rest))
         return "".join(self._text)
@@ -359,7 +368,8 @@ class _Collector:
 class OnLineFilter(Protocol):
     """Returns the text as people may see it."""
 
-    def __call__(self, text: str) -> str: ...
+    def __call__(self, text: str) -> str:  # noqa: D102 - the class says it
+        ...
 
 
 def fingerprint(key: paramiko.PKey) -> str:

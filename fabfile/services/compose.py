@@ -67,8 +67,8 @@ def data_file(project: Project, host: Host, ports: Ports) -> str:
         "projects/compose.data.yml",
         project=project,
         ports=ports,
-        postgres_image=host.images.get("postgres") or project.postgres.image,
-        redis_image=host.images.get("redis") or project.redis.image,
+        postgres_image=host.images.postgres or project.postgres.image,
+        redis_image=host.images.redis or project.redis.image,
     )
 
 
@@ -89,6 +89,4 @@ def stop(project: str, colour: Colour, *, grace_seconds: int) -> Command:
 
 def migrate(project: str, *, version: str, colour: Colour, argv: tuple[str, ...], deadline: float) -> Command:
     """Return the command that runs a migration once in the new image."""
-    return script(
-        "migrate", project, version, str(colour), service(colour, 0), *argv, deadline=deadline, stream=True
-    )
+    return script("migrate", project, version, str(colour), service(colour, 0), *argv, deadline=deadline, stream=True)

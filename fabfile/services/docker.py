@@ -22,6 +22,7 @@ class Container:
 
     @property
     def running(self) -> bool:
+        """Whether it runs now."""
         return self.state == "running"
 
     @property
@@ -31,15 +32,18 @@ class Container:
 
     @property
     def role(self) -> str:
+        """What it is for: app, postgres, redis."""
         return self.labels.get("slipway.role", "")
 
     @property
     def colour(self) -> Colour | None:
+        """The colour of an app container."""
         value = self.labels.get("slipway.colour", "")
         return Colour(value) if value in (Colour.BLUE, Colour.GREEN) else None
 
     @property
     def release(self) -> str:
+        """The release of an app container."""
         return self.labels.get("slipway.release", "")
 
     @property

@@ -92,9 +92,7 @@ def prove(domain: str, path: str, *, count: int, seconds: int, addresses: Sequen
     return script("prove", domain, path, str(count), str(seconds), *addresses, deadline=seconds + 30)
 
 
-def watch(
-    project: str, colour: Colour, *, seconds: int, domain: str, path: str, addresses: Sequence[str]
-) -> Command:
+def watch(project: str, colour: Colour, *, seconds: int, domain: str, path: str, addresses: Sequence[str]) -> Command:
     """Return the command that keeps looking at the new colour for some seconds."""
     return script(
         "watch", project, str(colour), str(seconds), domain, path, *addresses,

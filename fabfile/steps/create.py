@@ -43,15 +43,15 @@ def env_text(project: Project, ports: Ports) -> str:
         password = generate().reveal()
         user, database = project.postgres_user, project.postgres_database
         values.update(POSTGRES_USER=user, POSTGRES_PASSWORD=password, POSTGRES_DB=database)
-        values["DATABASE_URL"] = f"postgresql+asyncpg://{quote(user, safe='')}:{quote(password, safe='')}@postgres:5432/{database}"
+        values["DATABASE_URL"] = (
+            f"postgresql+asyncpg://{quote(user, safe='')}:{quote(password, safe='')}@postgres:5432/{database}"
+        )
     if project.uses_redis:
         password = generate().reveal()
         values.update(REDIS_PASSWORD=password, REDIS_URL=f"redis://:{quote(password, safe='')}@redis:6379/0")
     # Each value as it is written in the file; what cannot be written is refused here.
     written = {key: dotenv.render({key: value}).strip().partition("=")[2] for key, value in values.items()}
-    text = render(
-        "projects/env", project=project, ports=ports, app_port=ports.app(Colour.BLUE, 0), values=written
-    )
+    text = render("projects/env", project=project, ports=ports, app_port=ports.app(Colour.BLUE, 0), values=written)
     read_back = dotenv.parse(text)
     if any(read_back.get(key) != value for key, value in values.items()):
         raise Failure("the rendered .env does not read back as written")  # a bug in the template, found before it harms

@@ -43,6 +43,7 @@ class Target:
 
     @property
     def version(self) -> str:
+        """The name of the release."""
         return self.record.version
 
     @property
@@ -63,6 +64,7 @@ class Target:
 
     @property
     def compose_text(self) -> str:
+        """The compose file of the colour it gets."""
         return compose.app_file(
             self.project,
             self.facts.ports,
@@ -95,9 +97,7 @@ class Target:
         )
 
 
-def new_release(
-    project: Project, host: Host, facts: Facts, *, record: Record, source: Path | None
-) -> list[Step]:
+def new_release(project: Project, host: Host, facts: Facts, *, record: Record, source: Path | None) -> list[Step]:
     """Return the steps of a deploy of a new release, after lock and preflight."""
     target = Target(project, host, facts, record, source)
     return [

@@ -149,7 +149,7 @@ PUBLIC = ("_PORT", "_USER", "_DB", "ENVIRONMENT", "WORKERS", "ALGORITHM", "_DAYS
 
 def is_secret(key: str, value: str) -> bool:
     """Whether a value of `.env` is to be hidden: all but names of users, ports, domains and short words."""
-    return bool(value) and not key.upper().endswith(PUBLIC) and len(value) >= 8  # noqa: PLR2004
+    return bool(value) and not key.upper().endswith(PUBLIC) and len(value) >= 8
 
 
 def sections(text: str) -> dict[str, str]:

@@ -35,8 +35,7 @@ def problems(project: Project, host: Host, facts: Facts, *, example_text: str = 
         )
     if facts.free_disk_mb < project.deploy.min_free_disk_mb:
         found.append(
-            f"only {facts.free_disk_mb} MB are free, {project.deploy.min_free_disk_mb} are required "
-            "(min_free_disk_mb)"
+            f"only {facts.free_disk_mb} MB are free, {project.deploy.min_free_disk_mb} are required (min_free_disk_mb)"
         )
     # Some file systems (btrfs) have no fixed number of inodes and say 0.
     if 0 < facts.free_inodes < MINIMUM_FREE_INODES:

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Protocol
 
 from fabfile.model.failure import Failure
-from fabfile.remote.command import Answer, Command, OnLine
+from fabfile.remote.command import Answer, Command
 from fabfile.remote.server import ConnectionLost, Remote
 
 if TYPE_CHECKING:
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 class Reporter(Protocol):
     """Who shows people what happens."""
 
-    def begin(self, name: str, what: str) -> None: ...
+    def begin(self, name: str, what: str) -> None:
+        """Say that a step begins."""
 
-    def line(self, text: str) -> None: ...
+    def line(self, text: str) -> None:
+        """Take a line of output of the running step."""
 
-    def end(self, name: str, detail: str, seconds: float, outcome: str) -> None: ...
+    def end(self, name: str, detail: str, seconds: float, outcome: str) -> None:
+        """Say how a step ended."""
 
-    def note(self, text: str) -> None: ...
+    def note(self, text: str) -> None:
+        """Show a remark that people should read."""
 
 
 class Interrupted(Failure):

@@ -5,8 +5,10 @@ set -eu
 if [ "$1" = nginx ] || [ "$1" = nginx-debug ]; then
 	for file in /docker-entrypoint.d/*; do
 		case $file in
-		# shellcheck source=/dev/null
-		*.envsh) if [ -x "$file" ]; then . "$file"; fi ;;
+		*.envsh)
+			# shellcheck source=/dev/null
+			if [ -x "$file" ]; then . "$file"; fi
+			;;
 		*.sh) if [ -x "$file" ]; then "$file"; fi ;;
 		esac
 	done

@@ -88,7 +88,7 @@ fi
 if [ "$1" = postgres ] && ! wants_help "$@"; then
 	if [ "$(id -u)" = 0 ]; then
 		own_directories
-		exec setpriv --reuid=postgres --regid=postgres --init-groups "$BASH_SOURCE" "$@"
+		exec setpriv --reuid=postgres --regid=postgres --init-groups "${BASH_SOURCE[0]}" "$@"
 	fi
 	if [ ! -s "$PGDATA/PG_VERSION" ]; then
 		read_setting POSTGRES_PASSWORD
