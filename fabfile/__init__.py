@@ -2,7 +2,7 @@
 
 from invoke.collection import Collection
 
-from fabfile.commands import deploy, project, status
+from fabfile.commands import deploy, project, server, status
 
 namespace = Collection()
 for word in (
@@ -16,3 +16,4 @@ for word in (
 ):
     namespace.add_task(word)
 namespace.add_collection(Collection("project", project.create, project.list_, project.show))
+namespace.add_collection(Collection("server", server.bootstrap, server.doctor))

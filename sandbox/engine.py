@@ -46,7 +46,7 @@ def ensure(say: Say) -> None:
         raise Failure(
             "no Docker Engine answers to `docker info`",
             details=tuple(reason()),
-            then="start Docker Desktop, or `sudo systemctl start docker`, or join its group: `sudo usermod -aG docker $USER`",
+            then="start Docker Desktop, or `sudo systemctl start docker`, or `sudo usermod -aG docker $USER`",
         )
     with progress(say, "starting the Docker Engine"):
         start()

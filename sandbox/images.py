@@ -6,6 +6,7 @@ when that changes.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -30,6 +31,10 @@ REGISTRY_SECONDS = 10
 PULL_SECONDS = 900
 BUILD_SECONDS = 900
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host")
+
+APT_KEEPS_NOTHING = """DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";"""
 
 # Debian releases by the name of their official image.
 BASES = {"debian:bookworm-slim": "bookworm", "debian:trixie-slim": "trixie"}
@@ -173,8 +178,11 @@ def bootstrap_options(certificates: Path) -> list[str]:
     """
     left_out = ("doc/*", "info/*", "locale/*", "man/*")
     hooks = [
-        # as in the official image: a package's service does not start while an image is being built
+        # as in the official image: a package's service does not start while an image is being built,
         r"""printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d" && chmod 0755 "$1/usr/sbin/policy-rc.d" """,
+        # and apt keeps neither packages nor its index of them (100 MB in every layer that installs something)
+        rf"""printf '%s\n' {shlex.quote(APT_KEEPS_NOTHING)} >"$1/etc/apt/apt.conf.d/docker-clean" """,
+        'rm -f "$1"/var/cache/apt/*.bin',
     ]
     if certificates.exists():
         source = shlex.quote(str(certificates))
@@ -203,6 +211,9 @@ def build(recipe: Recipe, base_id: Future[str], have: Mapping[str, Image], say: 
     with progress(say, f"building {recipe.tag}"):
         flags = ["--network", "host", "--label", f"{LABEL}={digest}", "--tag", recipe.tag]
         docker("build", "--quiet", *flags, "-", stdin=context, timeout=BUILD_SECONDS)
+        if recipe.tag in have:
+            # The one it supersedes, unless a container or another name still needs it.
+            succeeds("image", "prune", "--force", "--filter", f"label={LABEL}={have[recipe.tag].recipe}")
 
 
 def build_context(recipe: Recipe) -> bytes:
@@ -214,7 +225,8 @@ def build_context(recipe: Recipe) -> bytes:
         if path.is_file()
     }
     if recipe is BUILT["python"]:
-        files["pip.conf"] = (pip_settings().encode(), 0o644)
+        settings = run([sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"])
+        files["pip.conf"] = (pip_conf(settings).encode(), 0o644)
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, (content, mode) in files.items():
@@ -224,16 +236,21 @@ def build_context(recipe: Recipe) -> bytes:
     return archive.getvalue()
 
 
-def pip_settings() -> str:
-    """Return a pip.conf with this machine's package indexes, so that builds inside the server use them too."""
-    lines = ["[global]"]
-    for line in run([sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]).splitlines():
-        key, _, quoted = line.partition("=")
+def pip_conf(settings: str) -> str:
+    """Return a pip.conf with this machine's package indexes, so that builds inside a server use them too.
+
+    Arguments:
+        settings: what `pip config list` printed; its lines from the environment come first, and win.
+    """
+    kept: dict[str, str] = {}
+    for line in settings.splitlines():
+        key, _, value = line.partition("=")
         name = key.rpartition(".")[2]
-        words = [word for word in quoted.strip("'").split() if "://" not in word or word.startswith("http")]
-        if name in PIP_SETTINGS and words:
-            lines.append(f"{name} = {' '.join(words)}")
-    return "\n".join(lines) + "\n"
+        if name in PIP_SETTINGS:
+            # Directories of this machine mean nothing in there.
+            words = [word for word in ast.literal_eval(value).split() if "://" not in word or word.startswith("http")]
+            kept.setdefault(name, " ".join(words))
+    return "\n".join(["[global]", *(f"{name} = {value}" for name, value in kept.items() if value)]) + "\n"
 
 
 def first_of(tags: Collection[str], have: Mapping[str, Image], say: Say) -> str:

@@ -35,22 +35,22 @@ def run(
         timeout: seconds until it is killed.
         environment: variables to set on top of ours.
     """
-    given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin or subprocess.DEVNULL}
-    try:
-        done = subprocess.run(  # type: ignore[call-overload]
-            list(argv),
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            env={**os.environ, **(environment or {})},
-            **given,
-        )
-    except subprocess.TimeoutExpired as expired:
-        raise Failure(f"`{shorten(argv)}` did not end within {timeout:.0f} s") from expired
-    if done.returncode != 0:
-        output = (done.stdout + done.stderr).decode(errors="replace").strip().splitlines()
-        raise Failure(f"`{shorten(argv)}` ended with status {done.returncode}", details=tuple(output[-SHOWN_LINES:]))
-    printed: bytes = done.stdout
+    whole = stdin if isinstance(stdin, bytes) else None
+    stream = subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL
+    with subprocess.Popen(
+        argv, stdin=stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(environment or {})}
+    ) as process:
+        try:
+            printed, complaints = process.communicate(whole, timeout=timeout)
+        except subprocess.TimeoutExpired as expired:
+            process.kill()
+            raise Failure(f"`{shorten(argv)}` did not end within {timeout:.0f} s") from expired
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        output = (printed + complaints).decode(errors="replace").strip().splitlines()
+        raise Failure(f"`{shorten(argv)}` ended with status {process.returncode}", details=tuple(output[-SHOWN_LINES:]))
     return printed.decode(errors="replace")
 
 

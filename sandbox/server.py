@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,8 +89,9 @@ def up(
         equipped = [host for host in sandbox.hosts if has_docker(host)]
         if equipped and not stock.services:
             stock = images.prepare(machine, say, with_services=True)
-        for host in equipped:
-            load(host, stock.services.values(), say)
+        tags = list(stock.services.values())
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda host: load(host, tags, say), equipped))
         differing = {} if stock.official else {key: tag for key, tag in stock.services.items() if "sandbox/" in tag}
         sandbox = replace(sandbox, images=differing or known.images)
         inventory.save(sandbox)
@@ -99,7 +100,7 @@ def up(
 
 
 def down(name: str, say: Say, *, purge: bool) -> None:
-    """Stop a sandbox's servers as a power switch that asks first would; with `purge` remove all that is left of them."""
+    """Shut a sandbox's servers down; with `purge` remove all that is left of them."""
     inventory.checked(name)
     with inventory.locked(say):
         sandbox = inventory.load(name)
@@ -263,9 +264,9 @@ def stop(host: Host, say: Say, *, purge: bool) -> None:
             docker("volume", "rm", host.volume, timeout=STOP_SECONDS * 2)
 
 
-def load(host: Host, tags: Iterable[str], say: Say) -> None:
+def load(host: Host, tags: Collection[str], say: Say) -> None:
     """Move the images that a server's engine lacks into it, in one stream since they share layers."""
-    ids = {tag: image.id for tag, image in images.present(list(tags)).items()}
+    ids = {tag: image.id for tag, image in images.present(tags).items()}
     loaded = loaded_images(host)
     missing = [tag for tag in tags if loaded.get(tag) != ids[tag]]
     if not missing:

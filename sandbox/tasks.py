@@ -6,7 +6,8 @@ import json
 import os
 from dataclasses import asdict
 
-from invoke import Context, task
+from invoke.context import Context
+from invoke.tasks import task
 
 from fabfile.model.failure import Failure, UsageFailure
 from sandbox import inventory, server

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 HEARTBEAT_SECONDS = 10
+UNLIMITED_WIDTH = 10_000  # a file or pipe has no width: what is folded there cannot be read or searched
 
 
 def console() -> Console:
@@ -145,6 +146,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     from rich.table import Table
 
     out = console()
+    if not out.is_terminal:
+        out.width = UNLIMITED_WIDTH
     grid = Table(title=title or None, title_justify="left", box=box.SIMPLE if out.is_terminal else None, pad_edge=False)
     for column in columns:
         grid.add_column(column, overflow="fold")

@@ -163,9 +163,10 @@ def _deploy_to(
             screen.result(f"{release.name} is already live on {host.name}: nothing to do")
             return _result(session, host, project, release.name, "unchanged")
         known = facts.record(record.version)
-        failed = (known if known and known.state == "good" else record).ended
+        before = known if known and known.state == "good" else record
         _perform(session, project, host, steps, what=f"deploy {release.name}", version=record.version,
-                 on_failure=lambda why: _mark(session, failed("bad", why=why), "deploy", why))  # fmt: skip
+                 on_failure=lambda why, live: _mark(session, before if live else before.ended("bad", why=why),
+                                                    "deploy", why))  # fmt: skip
         screen.result(_live_line(project, host, record.version, session))
         return _result(session, host, project, record.version, "deployed")
     raise AssertionError(sequence)  # pragma: no cover - the with block returns or raises
@@ -219,7 +220,7 @@ def _roll_back(
             _print_plan(session, project, host, steps, record)
             return {"host": host.name, "plan": [step.name for step in steps]}
         _perform(session, project, host, steps, what=f"rollback to {record.version}", version=record.version,
-                 on_failure=lambda why: _mark(session, record, "rollback", why))  # fmt: skip
+                 on_failure=lambda why, _: _mark(session, record, "rollback", why))  # fmt: skip
         screen.result(_live_line(project, host, record.version, session))
         left = facts.record(facts.live.release)
         if project.migrate:
@@ -278,7 +279,7 @@ def _recover(
         if not steps:
             session.screen.result(f"nothing to recover on {host.name}: {live or 'nothing'} is live, all is in order")
             return _result(session, host, project, live, "unchanged")
-        _perform(session, project, host, steps, what="recover", version=live, on_failure=lambda _: None)
+        _perform(session, project, host, steps, what="recover", version=live, on_failure=lambda *_: None)
         session.screen.result(_live_line(project, host, live, session))
         return _result(session, host, project, live, "recovered")
     raise AssertionError  # pragma: no cover
@@ -339,10 +340,15 @@ def _perform(
     *,
     what: str,
     version: str,
-    on_failure: Callable[[str], None],
+    on_failure: Callable[[str, bool], None],
 ) -> None:
-    """Run the steps; a failure is completed by what visitors see now and what to type next."""
+    """Run the steps; a failure is completed by what visitors see now and what to type next.
+
+    Arguments:
+        on_failure: notes it on the server; called with the reason and whether the version is live all the same.
+    """
     from fabfile.remote.server import ConnectionLost
+    from fabfile.steps.preflight import visitors_see
     from fabfile.steps.step import run_all
 
     try:
@@ -356,32 +362,38 @@ def _perform(
             then=f"fab -H {host.name} recover --project {project.name} (or simply the same command again)",
         ) from None
     except Failure as failure:
+        now = _observed(session, project)
+        live = now is not None and now.live.release == version
         with contextlib.suppress(Failure):
-            on_failure(failure.what)
-        visitors = _observed(session, project)
+            on_failure(failure.what, live)
+        visitors = visitors_see(now) if now else "unknown: the host does not answer"
         _tell(session, project, host, f"{what} failed: {failure.what}", visitors)
-        failed = next((t.name for t in session.timings if t.outcome == "failed"), "?")
+        done = [t for t in session.timings if not t.name.startswith("undo ")]
+        failed = next((t for t in reversed(done) if t.outcome == "failed"), done[-1]).name
         raise Failure(
             f"{what} failed at step {failed!r}: {failure.what}",
             host=host.name,
             details=failure.details,
             visitors=visitors,
             then=failure.then
-            or f"mend it and deploy again; the log of the release: "
-            f"fab -H {host.name} releases --project {project.name}",
+            or (
+                f"fab -H {host.name} recover --project {project.name}"
+                if live
+                else f"mend it and deploy again; the log of the release: "
+                f"fab -H {host.name} releases --project {project.name}"
+            ),
         ) from None
     _tell(session, project, host, f"{what} done: {version} is live", "")
 
 
-def _observed(session: Session, project: Project) -> str:
-    """Return what visitors see, looked up anew."""
+def _observed(session: Session, project: Project) -> Facts | None:
+    """Return the facts, looked up anew; None when the host does not answer."""
     from fabfile.steps.facts import observe
-    from fabfile.steps.preflight import visitors_see
 
     try:
-        return visitors_see(observe(session.run.server, project.name))
+        return observe(session.run.server, project.name)
     except Failure:
-        return "unknown: the host does not answer"
+        return None
 
 
 def _mark(session: Session, record: Record, what: str, why: str) -> None:

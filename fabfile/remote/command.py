@@ -11,6 +11,7 @@ from pathlib import Path
 from fabfile.model.failure import Failure
 
 SCRIPTS = Path(__file__).parent / "scripts"
+LABEL_CHARACTERS = 64  # records and whole files are arguments too: in a message they would hide the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,6 @@ def script(
         stdin=stdin,
         deadline=deadline,
         accept=accept,
-        label=shlex.join((name, *arguments)),
+        label=shlex.join((name, *(word if len(word) <= LABEL_CHARACTERS else "..." for word in arguments))),
         stream=stream,
     )

@@ -6,6 +6,7 @@ without waiting for answers, the holder's record (who, from where, since when, w
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -29,9 +30,16 @@ LIFETIME_SECONDS = 6 * 3600  # nothing holds a lock longer than this, not even a
 
 @dataclass(frozen=True, slots=True)
 class LockFiles:
-    """Where a lock lives on the server: a directory with `lock`, `busy`, `holder.json` and `journal.jsonl`."""
+    """Where a lock lives on the server: a directory with `lock`, `busy`, `holder.json` and `journal.jsonl`.
+
+    Arguments:
+        absent: what it means that the directory is not there.
+        cure: the word of `fab` that makes it.
+    """
 
     directory: str
+    absent: str
+    cure: str
 
     @property
     def busy(self) -> str:
@@ -45,10 +53,13 @@ class LockFiles:
 
 def project_lock(directory: str) -> LockFiles:
     """Return the lock of a project: one deploy at a time."""
-    return LockFiles(f"{directory}/.deploy")
+    name = directory.rpartition("/")[2]
+    return LockFiles(
+        f"{directory}/.deploy", "the project does not exist on this host", f"project.create --project {name}"
+    )
 
 
-HOST_LOCK = LockFiles("/opt/deploy/lock")
+HOST_LOCK = LockFiles("/opt/deploy/lock", "the host is not set up yet", "server.bootstrap")
 
 
 def identity(environ: Mapping[str, str] = os.environ) -> str:
@@ -114,9 +125,7 @@ class Lock:
             )
         if code == NO_DIRECTORY:
             raise Failure(
-                "the project does not exist on this host",
-                host=self._server.name,
-                then=f"fab -H {self._server.name} project.create --project NAME",
+                self._files.absent, host=self._server.name, then=f"fab -H {self._server.name} {self._files.cure}"
             )
         if code is not None:
             raise Failure(f"the lock could not be taken: {text}", host=self._server.name)
@@ -127,7 +136,9 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self._server.guard(None)
-        if self._channel is not None:
+        if self._channel is None:
+            return
+        with contextlib.suppress(OSError, EOFError):
             self._channel.shutdown_write()
             # Wait for the holder to go, so that the next command of the same person finds the lock free.
             deadline = time.monotonic() + 5
@@ -136,7 +147,7 @@ class Lock:
                     break
                 time.sleep(0.002)
             self._channel.close()
-            self._channel = None
+        self._channel = None
 
     def step(self, name: str) -> None:
         """Say in the holder's record which step we are at."""
@@ -152,7 +163,7 @@ class Lock:
         line = f"{kind} {json.dumps(value, ensure_ascii=True)}\n"
         try:
             self._channel.sendall(self._server.hidden(line).encode())
-        except OSError:
+        except (OSError, EOFError):
             raise ConnectionLost("the connection that holds the lock broke", host=self._server.name) from None
 
     def _try(self, wait_seconds: int) -> tuple[int | None, str]:

@@ -214,6 +214,15 @@ class Server:
                 raise UsageFailure(f"known_hosts file {host.known_hosts} does not exist", host=host.name)
             client.load_host_keys(str(host.known_hosts))
 
+    def login_key(self) -> str:
+        """Return the public half of the configured key as a line of authorized_keys; empty when an agent has it."""
+        credentials = self._credentials(self.host)
+        if "pkey" in credentials:
+            key = credentials["pkey"]
+            return f"{key.get_name()} {key.get_base64()}"  # type: ignore[attr-defined]
+        public = Path(f"{credentials['key_filename']}.pub") if "key_filename" in credentials else None
+        return public.read_text(encoding="utf-8").strip() if public is not None and public.is_file() else ""
+
     def _tune(self, transport: paramiko.Transport) -> None:
         transport.set_keepalive(15)
         sock = transport.sock
@@ -253,8 +262,11 @@ class Server:
         channel = self.open_channel(command)
         try:
             out, err = self._exchange(channel, command, began + command.deadline + 2 * KILL_GRACE_SECONDS, on_line)
+        except (OSError, EOFError):
+            raise self._lost(command) from None
         finally:
-            channel.close()
+            with contextlib.suppress(OSError, EOFError):
+                channel.close()
         exit_code = channel.exit_status
         if exit_code < 0:
             raise self._lost(command)

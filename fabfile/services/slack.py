@@ -20,6 +20,6 @@ def post(webhook: Secret, body: dict[str, str], channel: str | None = None) -> s
         answer = httpx.post(
             webhook.reveal(), json={**body, **({"channel": channel} if channel else {})}, timeout=DEADLINE_SECONDS
         )
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"Slack cannot be reached: {type(error).__name__}"
     return "" if answer.is_success else f"Slack answered {answer.status_code}"

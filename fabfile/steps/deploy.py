@@ -127,7 +127,7 @@ def recovery(project: Project, host: Host, facts: Facts) -> list[Step]:
     if live.colour is not None and live.release is not None:
         dead = [c for c in facts.app(live.colour) if not c.running]
         if dead:
-            steps.append(_start_live(project, facts, dead))
+            steps += _start_live(project, facts, dead)
         record = facts.record(live.release) or Record(live.release)
         if facts.current != live.release or record.state != "good":
             steps.append(_record(project, facts, record, history=""))
@@ -177,7 +177,7 @@ def _upload(target: Target) -> list[Step]:
         source=target.source,
         target=f"{project.release_directory(version)}.partial",
         # Up to here a release is the same tree; rsync looks through both in this order.
-        link_dest=tuple(project.release_directory(name) for name in dict.fromkeys(known)),
+        link_dest=tuple(f"{project.release_directory(name)}/source" for name in dict.fromkeys(known)),
         exclude=project.exclude,
         deadline=UPLOAD_SECONDS,
     )
@@ -187,7 +187,7 @@ def _upload(target: Target) -> list[Step]:
         run.send(_place(target))
         return str(statistics)
 
-    return [Step("upload", f"rsync {target.source} to {project.release_directory(version)}", do)]
+    return [Step("upload", f"rsync {target.source} to {project.release_directory(version)}/source", do)]
 
 
 def _render(target: Target) -> list[Step]:
@@ -324,17 +324,27 @@ def _start(target: Target, *, again: bool) -> Step:
 
 
 def _gate(target: Target, *, again: bool) -> Step:
-    project, colour, seconds = target.project, target.colour, target.project.health.deadline
+    return _gate_of(
+        target.project,
+        target.colour,
+        target.ports(target.colour),
+        again=again,
+        what=f"{target.version} did not get healthy",
+    )
+
+
+def _gate_of(project: Project, colour: Colour, ports: Sequence[int], *, again: bool, what: str) -> Step:
+    seconds = project.health.deadline
     command = script(
         "gate", project.name, str(colour), "again" if again else "fresh", str(seconds), project.health.path,
-        project.domain, *map(str, target.ports(colour)),
+        project.domain, *map(str, ports),
         deadline=seconds + 60, accept=frozenset({0, 21}), stream=True,
     )  # fmt: skip
 
     def do(run: Run) -> str:
         answer = run.send(command)
         if answer.exit:
-            raise _unhealthy(run, answer, f"{target.version} did not get healthy")
+            raise _unhealthy(run, answer, what)
         return _last_line(answer)
 
     return Step("gate", f"every replica answers {project.health.path} within {seconds} s", do)
@@ -413,13 +423,19 @@ def _retire(target: Target, old: Colour) -> list[Step]:
     return steps
 
 
-def _start_live(project: Project, facts: Facts, dead: Sequence[docker.Container]) -> Step:
-    ids = tuple(c.id for c in dead)
-    return Step(
-        f"start {facts.live.colour}",
-        f"{facts.live.colour} is live, but {len(ids)} of its containers do not run",
-        sending(script("restart", project.name, *ids, deadline=120)),
-    )
+def _start_live(project: Project, facts: Facts, dead: Sequence[docker.Container]) -> list[Step]:
+    """The live release is down: nobody else can serve, so start it and wait until it does."""
+    colour, ids = facts.live.colour, tuple(c.id for c in dead)
+    assert colour is not None  # noqa: S101 - the caller has looked
+    ports = [facts.ports.app(colour, i) for i in range(len(facts.app(colour)))]
+    return [
+        Step(
+            f"start {colour}",
+            f"{colour} is live, but {len(ids)} of its containers do not run",
+            sending(script("restart", project.name, *ids, deadline=120)),
+        ),
+        _gate_of(project, colour, ports, again=True, what=f"{facts.live.release} did not get healthy"),
+    ]
 
 
 def _record(project: Project, facts: Facts, record: Record, *, history: str) -> Step:

@@ -127,23 +127,32 @@ def run_all(steps: Sequence[Step], run: Run, timings: list[Timing]) -> None:
     Nothing is undone after `ConnectionLost`: what is true must be observed first.
     """
     undo: list[Step] = []
+    late = False
     with interruptible():
-        for step in steps:
-            if step.undo is not None:
-                undo.append(step)
-            try:
-                with timed(run, step.name, step.what, timings) as detail:
-                    detail.append(step.do(run))
-            except ConnectionLost:
-                raise
-            except Failure as failure:
-                if step.late and not isinstance(failure, Interrupted):
-                    run.reporter.note(f"warning: {step.name}: {failure.what}")
-                    continue
-                if step.late:
-                    raise
+        try:
+            for step in steps:
+                late = step.late
+                if step.undo is not None:
+                    undo.append(step)
+                _run_one(step, run, timings)
+        except ConnectionLost:
+            raise
+        except BaseException:  # a signal may come between two steps, and a bug must not leave half a deploy either
+            if not late:
                 _undo(undo, run, timings)
-                raise
+            raise
+
+
+def _run_one(step: Step, run: Run, timings: list[Timing]) -> None:
+    try:
+        with timed(run, step.name, step.what, timings) as detail:
+            detail.append(step.do(run))
+    except (ConnectionLost, Interrupted):
+        raise
+    except Failure as failure:
+        if not step.late:
+            raise
+        run.reporter.note(f"warning: {step.name}: {failure.what}")
 
 
 def _undo(undo: Sequence[Step], run: Run, timings: list[Timing]) -> None:

@@ -43,13 +43,13 @@ cat "$directory/compose.data.yml" 2>/dev/null
 section current
 readlink "$directory/releases/current" 2>/dev/null
 section partial
-for release in "$directory"/releases/*.partial "$directory"/releases/*.old; do
+for release in "$directory"/releases/*.partial; do
   [ -d "$release" ] && basename "$release"
 done
 section releases
 for release in "$directory"/releases/*/; do
   case $release in
-    */current/ | *.partial/ | *.old/ | *'/*/') continue ;;
+    */current/ | *.partial/ | *'/*/') continue ;;
   esac
   printf '%s %s\n' "$(basename "$release")" "$(cat "$release/release.json" 2>/dev/null)"
 done

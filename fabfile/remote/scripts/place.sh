@@ -3,15 +3,14 @@
 set -eu
 project=$1 version=$2 colour=$3 record=$4
 cd "/opt/projects/$project/releases"
-if [ -d "$version.partial" ]; then
-  if [ -d "$version" ]; then
-    rm -rf "$version.old"
-    mv "$version" "$version.old"
-  fi
-  mv "$version.partial" "$version"
-  rm -rf "$version.old"
-fi
 mkdir -p "$version"
+# The project's own files are in a directory of their own: what is written here must not get into the image.
+if [ -d "$version.partial" ]; then
+  rm -rf "$version/source.old"
+  if [ -d "$version/source" ]; then mv "$version/source" "$version/source.old"; fi
+  mv "$version.partial" "$version/source"
+  rm -rf "$version/source.old"
+fi
 cat >"$version/.compose.tmp"
 mv "$version/.compose.tmp" "$version/compose.$colour.yml"
 if [ -n "$record" ]; then

@@ -1,0 +1,54 @@
+"""What `./inv demo` and `./inv test` do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from fabfile.model.failure import Failure
+
+ROOT = Path(__file__).resolve().parents[1]
+CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+)
+
+
+@task(help={"name": "which sandbox to use", "json_": "file to write the figures to, as JSON"})
+def demo(_: Context, name: str = "sandbox", json_: str = "") -> None:
+    """Watch it all on a throwaway server: deploy under load, roll back, refuse a broken release."""
+    from sandbox import demo as show  # noqa: PLC0415 - `./inv --list` need not load it
+
+    show.run(name=name, json_file=json_)
+
+
+@task(help={"fast": "only what needs no Docker: lint, types, the first two rings of tests"})
+def test(_: Context, fast: bool = False) -> None:
+    """Run lint, types and all tests; the third ring on a throwaway server with a real Docker Engine."""
+    for check in CHECKS:
+        _run(*check)
+    _run("pytest", "tests/unit", "tests/transcript")
+    if not fast:
+        from sandbox import engine  # noqa: PLC0415
+
+        engine.ensure(print)
+        _run("pytest", "examples/minimal/tests", "tests/e2e", "-v", "--durations=15")
+
+
+def _run(program: str, *words: str) -> None:
+    """Run a program of the environment; its failure ends the whole."""
+    print(f"$ {program} {' '.join(words)}", flush=True)
+    path = Path(sys.executable).with_name(program)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    code = subprocess.run(
+        [str(path) if path.exists() else str(shutil.which(program)), *words], cwd=ROOT, env=environment, check=False
+    ).returncode
+    if code:
+        raise Failure(f"{program} ended with exit code {code}")

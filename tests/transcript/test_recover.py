@@ -1,0 +1,94 @@
+"""Recovery: whatever an interrupted command left, one word makes it whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.fake_host import FakeHost
+from tests.transcript.conftest import Fabulous, Prepare, leaks
+
+LOOK = ["lock /opt/projects/mini/.deploy 0 900", "facts mini"]
+STEPS = ["place", "build", "start", "gate", "switch", "prove", "watch", "drain", "stop mini blue", "record"]
+
+
+def test_with_nothing_left_half_done_recover_does_nothing(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    ended = fab("recover")
+    assert (ended.code, fake.transcript) == (0, LOOK)
+    assert "nothing to recover on prod: v1 is live, all is in order" in ended.out
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("label", STEPS)
+def test_recover_makes_whole_what_a_broken_connection_left(
+    prepare: Prepare, fab: Fabulous, label: str, done: bool
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.lose(label, done=done)
+    assert fab("deploy", "--version", "v2").code == 3
+    live = fake.world.live.release
+    ended = fab("recover")
+    assert ended.code == 0
+    assert fake.world.live.release == fake.world.current == live
+    assert json.loads(fake.world.releases[str(live)])["state"] == "good"
+    assert fake.world.running(fake.world.live.colour)
+    assert not fake.world.running(fake.facts().idle)
+    assert "unfinished" not in {json.loads(text)["state"] for text in fake.world.releases.values()}
+    assert not fake.world.leftovers
+    assert leaks(fake, ended) == []
+    fake.transcript.clear()
+    assert fab("recover").code == 0
+    assert fake.transcript == LOOK
+
+
+def dead_replica(fake: FakeHost) -> None:
+    fake.world.set_running("blue-1", False)
+
+
+def no_record(fake: FakeHost) -> None:
+    fake.world.releases["v1"] = ""
+
+
+def other_current(fake: FakeHost) -> None:
+    fake.world.current = ""
+
+
+@pytest.mark.parametrize(
+    ("harm", "transcript"),
+    [
+        (dead_replica, ["restart mini blue-1", "gate mini blue again 60 /health mini.localhost 8001"]),
+        (no_record, ["record mini v1 <good> ''"]),
+        (other_current, ["record mini v1 <good> ''"]),
+    ],
+)
+def test_a_live_release_is_put_in_order(
+    prepare: Prepare, fab: Fabulous, harm: Callable[[FakeHost], None], transcript: list[str]
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    harm(fake)
+    assert fab("recover").code == 0
+    assert fake.transcript == [*LOOK, *transcript]
+    assert fake.world.running("blue")
+
+
+def test_a_plain_deploy_of_the_live_version_recovers_too(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    dead_replica(fake)
+    assert fab("deploy", "--version", "v1").code == 0
+    assert fake.transcript == [*LOOK, "restart mini blue-1", "gate mini blue again 60 /health mini.localhost 8001"]
+
+
+def test_status_tells_that_something_was_left_half_done(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    assert "half done" not in fab("status").out
+    fake.lose("drain", done=False)
+    fab("deploy", "--version", "v2")
+    assert "something was left half done: fab -H prod recover --project mini" in fab("status").out

@@ -1,0 +1,116 @@
+"""Locks: who holds them, and how that is told."""
+
+from __future__ import annotations
+
+import getpass
+import json
+
+import pytest
+
+from fabfile.model.failure import ExitCode, Failure, LockedFailure
+from fabfile.model.secret import Secret
+from fabfile.remote.lock import HOST_LOCK, Lock, describe, identity, project_lock
+from fabfile.remote.server import ConnectionLost
+from tests.fake_host import FakeHost
+
+DIRECTORY = "/opt/projects/mini/.deploy"
+RECORD = {"who": "ann@laptop", "what": "deploy v2", "since": "2026-11-23T11:00:00Z", "step": "gate"}
+
+
+def lock(fake: FakeHost, **options: object) -> Lock:
+    return Lock(fake, project_lock("/opt/projects/mini"), purpose="deploy v2", **options)  # type: ignore[arg-type]
+
+
+def test_a_holder_is_described_in_words() -> None:
+    assert describe(json.dumps(RECORD)) == "ann@laptop: deploy v2, at step 'gate', since 2026-11-23T11:00:00Z"
+
+
+@pytest.mark.parametrize("record", ["", "{}", "[]", "null", "no json", '{"who": "ann"}', "\n\n"])
+def test_a_holder_without_a_record_is_somebody(record: str) -> None:
+    assert describe(record) == "somebody who left no record"
+
+
+def test_we_are_a_ci_actor_or_a_user_on_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert identity({"GITHUB_ACTOR": "ann", "GITHUB_RUN_ID": "7"}) == "ann (GitHub Actions run 7)"
+    assert identity({"GITHUB_ACTOR": "ann"}) == "ann (GitHub Actions)"
+    monkeypatch.setattr("platform.node", lambda: "laptop")
+    monkeypatch.setattr("getpass.getuser", lambda: "ann")
+    assert identity({}) == "ann@laptop"
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert identity({}).split("@")[0].isdigit()
+
+
+def test_a_held_lock_guards_commands_and_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeHost()
+    with lock(fake) as held:
+        assert fake.busy_file == f"{DIRECTORY}/busy"
+        assert json.loads(fake.world.holders[DIRECTORY])["step"] == "begin"
+        held.step("gate")
+        assert json.loads(fake.world.holders[DIRECTORY])["step"] == "gate"
+    assert (fake.busy_file, fake.world.holders) == (None, {})
+    held.step("after")  # says nothing to nobody
+    assert fake.world.holders == {}
+
+
+def test_a_lock_of_somebody_else_is_refused_with_code_11() -> None:
+    fake = FakeHost()
+    fake.world.holders[DIRECTORY] = json.dumps(RECORD)
+    with pytest.raises(LockedFailure, match="locked by ann@laptop: deploy v2") as caught:
+        lock(fake).__enter__()
+    assert (caught.value.code, ExitCode.LOCKED) == (11, 11)
+    assert fake.busy_file is None
+
+
+def test_waiting_is_announced_once_and_then_bounded() -> None:
+    fake, said = FakeHost(), list[str]()
+    fake.world.holders[DIRECTORY] = json.dumps(RECORD)
+    with pytest.raises(LockedFailure):
+        lock(fake, wait_seconds=300, on_wait=said.append).__enter__()
+    assert said == ["ann@laptop: deploy v2, at step 'gate', since 2026-11-23T11:00:00Z"]
+    assert fake.transcript == [f"lock {DIRECTORY} 0 900", f"lock {DIRECTORY} 300 900"]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "what"),
+    [
+        (12, LockedFailure, "still working on the server"),
+        (13, Failure, "the host is not set up yet"),
+        (127, Failure, "the lock could not be taken"),
+        (-1, ConnectionLost, "the connection broke while the lock was taken"),
+    ],
+)
+def test_a_lock_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Failure], what: str
+) -> None:
+    monkeypatch.setattr("tests.fake_host.FakeChannel._take", lambda _: (code, ""))
+    with pytest.raises(kind, match=what):
+        Lock(FakeHost(), HOST_LOCK, purpose="x").__enter__()
+
+
+def test_a_broken_connection_is_noticed_by_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("Socket is closed")
+
+    with lock(FakeHost()) as held:
+        monkeypatch.setattr("tests.fake_host.FakeChannel.sendall", broken)
+        with pytest.raises(ConnectionLost):
+            held.step("gate")
+        with pytest.raises(ConnectionLost):
+            held.journal({"step": "gate"})
+
+
+def test_neither_record_nor_journal_show_a_secret() -> None:
+    fake = FakeHost()
+    fake.hide([Secret("hunter2-hunter2")])
+    with lock(fake) as held:
+        held.step("login hunter2-hunter2")
+        held.journal({"step": "x", "why": 'said "hunter2-hunter2"'})
+        assert "hunter2" not in fake.world.holders[DIRECTORY]
+    assert "hunter2" not in json.dumps(fake.world.journal) + "".join(fake.sent)
+    assert fake.world.journal[0]["why"] == 'said "***"'
