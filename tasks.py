@@ -40,5 +40,5 @@ def requirements(_: Context, upgrade: bool = False) -> None:
         subprocess.run([*compile_all, "pyproject.toml"], check=True, env=environment)
 
 
-namespace = Collection(requirements, sandbox.work.demo, sandbox.work.test)
+namespace = Collection(requirements, sandbox.work.demo, sandbox.work.test, sandbox.work.docs)
 namespace.add_collection(Collection.from_module(sandbox.tasks), "sandbox")

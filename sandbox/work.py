@@ -52,3 +52,12 @@ def _run(program: str, *words: str) -> None:
     ).returncode
     if code:
         raise Failure(f"{program} ended with exit code {code}")
+
+
+@task
+def docs(_: Context) -> None:
+    """Write docs/hosts.md from the code."""
+    from fabfile.model.reference import reference  # noqa: PLC0415
+
+    text = "# hosts.toml\n\nMade from the code by `./inv docs`; the commented example is `hosts.toml` itself.\n\n"
+    (ROOT / "docs" / "hosts.md").write_text(text + reference())

@@ -192,9 +192,6 @@ class Host(Table):
     )
     gateway: OptionalText = Field(None, description="Name of another host in this file to connect through.")
     connect_timeout: Whole = Field(10, ge=1, le=600, description="Seconds to wait for a connection.")
-    command_timeout: Whole = Field(
-        60, ge=1, le=86400, description="Seconds to wait for a command that has no time limit of its own."
-    )
     images: Images = Field(Images(), description="Images used instead of the projects' own.")
     sandbox: bool = Field(False, description="Whether this is a throwaway server on this machine.")
 

@@ -170,7 +170,7 @@ def parse(project: str, text: str) -> Facts:
     Raises `Failure` when Docker does not answer or a record is damaged: half the facts are no facts.
     """
     part = sections(text)
-    if "end" not in part:
+    if "end" not in part or not part["time"].isdigit():
         raise Failure("the host's facts are incomplete")
     engine = _json(part["engine"])
     if "Version" not in engine:
@@ -189,11 +189,11 @@ def parse(project: str, text: str) -> Facts:
         now=int(part["time"]),
         engine=str(engine["Version"]),
         live=nginx.parse_upstream(part["upstream"]),
-        containers=docker.parse_containers(part["containers"]),
-        nginx_running=any(c.running for c in docker.parse_containers(part["nginx"])),
+        containers=docker.parse_containers(_listed(part, "containers")),
+        nginx_running=any(c.running for c in docker.parse_containers(_listed(part, "nginx"))),
         nginx_test="" if test.endswith("exit 0") and "[warn]" not in test else test,
-        tags=docker.parse_tags(part["images"]),
-        has_network=any(n.get("Name") == f"{project}_internal" for n in json.loads(part["networks"] or "[]")),
+        tags=docker.parse_tags(_listed(part, "images")),
+        has_network=any(n.get("Name") == f"{project}_internal" for n in json.loads(_listed(part, "networks"))),
         has_directory=part["directory"] == "present",
         number=numbers.get(project),
         site_text=part["site"],
@@ -216,6 +216,16 @@ def observe(server: Remote, project: str) -> Facts:
     facts = parse(project, server.run(script("facts", project, deadline=60)).out)
     server.hide(facts.secrets)
     return facts
+
+
+def _listed(part: Mapping[str, str], name: str) -> str:
+    """Return an answer of Docker that is a list; taking an error for "none" would start or remove the wrong things."""
+    try:
+        if isinstance(json.loads(part[name]), list):
+            return part[name]
+    except ValueError:
+        pass
+    raise Failure(f"Docker does not list its {name}", details=(part[name][:300],), then="run the same command again")
 
 
 def _json(text: str) -> dict[str, Any]:

@@ -152,19 +152,22 @@ class Project:
         file = self.source / "release.json"
         file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
+    def good(self, version: str, **changes: Any) -> None:
+        """Make the source a good release of this version, but for the changes."""
+        self.release(**{"version": version, "crash_at_start": False, "healthy": True, "die_after": None, **changes})
+
     def fab(self, word: str, *options: str, code: int | None = 0, **more: Any) -> Done:
         """Run a command for this project."""
         return self.world.fab(word, "--project", self.name, *options, code=code, **more)
 
     def deploy(self, version: str, *options: str, code: int | None = 0, **release: Any) -> Done:
         """Deploy a release of this name, good unless `release` says otherwise."""
-        good = {"version": version, "crash_at_start": False, "healthy": True, "die_after": None}
-        self.release(**{**good, **release})
+        self.good(version, **release)
         return self.fab("deploy", "--version", version, *options, code=code)
 
     def start_deploy(self, version: str, *options: str, **more: Any) -> subprocess.Popen[str]:
         """Begin to deploy a good release in the background."""
-        self.release(version=version)
+        self.good(version)
         return self.world.start("deploy", "--project", self.name, "--version", version, *options, **more)
 
     def load(self, **changes: Any) -> Load:

@@ -33,7 +33,7 @@ def test_a_real_shell_reads_hostile_arguments_as_they_are() -> None:
 
 
 def test_hostile_arguments_of_a_script_stay_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fabfile.remote.command.script_text", lambda _: "printf '%s\\0' \"$0\" \"$@\"")
+    monkeypatch.setattr("fabfile.remote.command.script_text", lambda _: 'printf \'%s\\0\' "$0" "$@"')
     said = subprocess.run(("sh", "-c", script("gate", *HOSTILE).line), capture_output=True, check=True).stdout.decode()
     assert said.split("\0")[:-1] == ["gate", *HOSTILE]
 

@@ -85,9 +85,7 @@ def test_waiting_is_announced_once_and_then_bounded() -> None:
         (-1, ConnectionLost, "the connection broke while the lock was taken"),
     ],
 )
-def test_a_lock_that_cannot_be_had(
-    monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Failure], what: str
-) -> None:
+def test_a_lock_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, code: int, kind: type[Failure], what: str) -> None:
     monkeypatch.setattr("tests.fake_host.FakeChannel._take", lambda _: (code, ""))
     with pytest.raises(kind, match=what):
         Lock(FakeHost(), HOST_LOCK, purpose="x").__enter__()
