@@ -11,6 +11,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.tasks import task
 
+import sandbox.bench.tasks
 import sandbox.tasks
 import sandbox.work
 
@@ -40,5 +41,6 @@ def requirements(_: Context, upgrade: bool = False) -> None:
         subprocess.run([*compile_all, "pyproject.toml"], check=True, env=environment)
 
 
-namespace = Collection(requirements, sandbox.work.demo, sandbox.work.test, sandbox.work.docs)
+namespace = Collection(requirements, sandbox.work.demo, sandbox.work.run_tests, sandbox.work.docs)
 namespace.add_collection(Collection.from_module(sandbox.tasks), "sandbox")
+namespace.add_collection(Collection.from_module(sandbox.bench.tasks), "bench")

@@ -20,6 +20,10 @@ Say = Callable[[str], None]
 WORTH_SAYING_SECONDS = 2.0
 STILL_AT_IT_SECONDS = 20.0
 SHOWN_LINES = 15
+# How long an unattended upgrade may keep us waiting.
+OTHER_APT_SECONDS = 120
+# apt-get refuses to run twice at once, and images are made side by side.
+INSTALLING = threading.Lock()
 
 
 def run(
@@ -91,11 +95,17 @@ def install(packages: Mapping[str, Sequence[str]], say: Say) -> None:
     Arguments:
         packages: the packages that bring each program, by the program's name.
     """
-    missing = [program for program in packages if not shutil.which(program, path=search_path())]
-    if not missing:
-        return
+    with INSTALLING:
+        if missing := [program for program in packages if not found(program)]:
+            install_missing(missing, packages, say)
+
+
+def install_missing(missing: Sequence[str], packages: Mapping[str, Sequence[str]], say: Say) -> None:
+    """Install what is known to be missing, if this is Debian, we are root, and whoever sits here agrees."""
     names = sorted({name for program in missing for name in packages[program]})
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *names]
+    # With what they recommend: since Debian 13 docker.io only recommends the client.
+    command = ["apt-get", "install", "-y", *names]
+    patient = ["-o", f"DPkg::Lock::Timeout={OTHER_APT_SECONDS}"]
     wanted = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
     if not shutil.which("apt-get"):
         raise Failure(wanted, then=f"install {', '.join(missing)} with this system's package manager, then try again")
@@ -106,7 +116,14 @@ def install(packages: Mapping[str, Sequence[str]], say: Say) -> None:
     with progress(say, f"installing {', '.join(names)}"):
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "-qq"], timeout=300, environment=quiet)
-        run(command, timeout=900, environment=quiet)
+        run([*command, *patient], timeout=900, environment=quiet)
+    if still := [program for program in missing if not found(program)]:
+        raise Failure(f"`{shlex.join(command)}` brought no {', '.join(still)}")
+
+
+def found(program: str) -> bool:
+    """Return whether a program is installed, be it in an administrator's directory."""
+    return shutil.which(program, path=search_path()) is not None
 
 
 def agreed(question: str) -> bool:

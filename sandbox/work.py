@@ -29,8 +29,8 @@ def demo(_: Context, name: str = "sandbox", json_: str = "") -> None:
     show.run(name=name, json_file=json_)
 
 
-@task(help={"fast": "only what needs no Docker: lint, types, the first two rings of tests"})
-def test(_: Context, fast: bool = False) -> None:
+@task(name="test", help={"fast": "only what needs no Docker: lint, types, the first two rings of tests"})
+def run_tests(_: Context, fast: bool = False) -> None:
     """Run lint, types and all tests; the third ring on a throwaway server with a real Docker Engine."""
     for check in CHECKS:
         _run(*check)

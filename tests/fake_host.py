@@ -332,7 +332,7 @@ class FakeHost:
     def _migrate(self, _: list[str], __: bytes) -> Answer:
         return Answer(0)
 
-    def _start(self, arguments: list[str], _: bytes) -> Answer:
+    def _start(self, arguments: list[str], __: bytes) -> Answer:
         _, version, colour, mode, *ids = arguments
         if self.world.live.colour == colour:
             return Answer(20, "", f"{colour} is live: it is never started over\n")
@@ -393,14 +393,14 @@ class FakeHost:
         self.world.current = arguments[1]
         return self._mark(arguments, stdin)
 
-    def _mark(self, arguments: list[str], _: bytes) -> Answer:
+    def _mark(self, arguments: list[str], __: bytes) -> Answer:
         _, version, record, history = arguments
         if version in self.world.releases and record:
             self.world.releases[version] = record
         self.world.history += [history] if history else []
         return Answer(0)
 
-    def _tidy(self, arguments: list[str], _: bytes) -> Answer:
+    def _tidy(self, arguments: list[str], __: bytes) -> Answer:
         for word in arguments[1:]:
             what, _, which = word.partition(":")
             if which == self.world.current:

@@ -41,12 +41,15 @@ def named_hosts(context: Any) -> tuple[str, ...]:
 
     Fabric runs a task once for each host of `-H`; names mean what `hosts.toml` says, so nothing is connected here.
     """
+    from fabfile.model.names import shown
+
     host = getattr(context, "original_host", None)
     if host is None:
         return ()
-    # Names of users and ports belong into hosts.toml: an override would go past the pinned key.
-    if "@" in host or ":" in host:
-        raise UsageFailure(f"-H takes names of hosts.toml, not {host!r}")
+    # Fabric has cut off a user or port that was given: both belong into hosts.toml, and dropping them would be a lie.
+    bare = type(context)(host, config=context.config)
+    if (context.user, context.port) != (bare.user, bare.port):
+        raise UsageFailure(f"-H takes names of hosts.toml, without user or port: {shown(host)}")
     return (str(host),)
 
 

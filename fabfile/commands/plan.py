@@ -39,15 +39,13 @@ def diffs(target: Target, facts: Facts) -> Iterator[str]:
     files = [(f"/opt/nginx/upstreams/{name}.conf", facts.upstream_text, target.upstream(with_backup=False))]
     if target.project.services and facts.data_text:
         data = compose.data_file(target.project, target.host, facts.ports)
-        files.append((f"{target.project.directory}/compose.data.yml (changed by a command of its own, not by a deploy)",
-                      facts.data_text, data))  # fmt: skip
+        # A running database is not changed by a deploy; that it differs is still worth knowing.
+        files.append((f"{target.project.directory}/compose.data.yml (not by a deploy)", facts.data_text, data))
     if facts.site_text:
-        files.append((f"/opt/nginx/conf.d/{name}.conf (by project.create)", facts.site_text,
-                      nginx.site_file(target.project)))  # fmt: skip
+        site = nginx.site_file(target.project)
+        files.append((f"/opt/nginx/conf.d/{name}.conf (by project.create)", facts.site_text, site))
+    release = target.project.release_directory(target.version)
+    files.append((f"{release}/compose.{target.colour}.yml", facts.compose_text, target.compose_text))
     for path, before, after in files:
-        lines = list(difflib.unified_diff(before.strip().splitlines(), after.strip().splitlines(), path, path, "now",
-                                          "then", lineterm="", n=1))  # fmt: skip
-        yield from lines
-    yield from difflib.unified_diff([], target.compose_text.strip().splitlines(), "/dev/null",
-                                    f"{target.project.release_directory(target.version)}/compose.{target.colour}.yml",
-                                    lineterm="")  # fmt: skip
+        old, new = before.strip().splitlines(), after.strip().splitlines()
+        yield from difflib.unified_diff(old, new, f"{path} (live)", f"{path} (then)", lineterm="", n=1)

@@ -134,14 +134,10 @@ def recovery(project: Project, host: Host, facts: Facts) -> list[Step]:
     target = Target(project, host, facts, Record(""))
     if project.deploy.standby == "cold":
         steps += _clear_idle(target)
-    unfinished = [r for r in facts.releases if r.state == "unfinished" and r.version != live.release]
-    if facts.leftovers or unfinished:
-        names = [f"partial:{name}" for name in facts.leftovers] + [f"release:{r.version}" for r in unfinished]
-        steps.append(
-            Step("tidy", f"remove what was left half done: {', '.join(n.partition(':')[2] for n in names)}",
-                 sending(script("tidy", project.name, *names, deadline=300)), late=True)
-        )  # fmt: skip
-    return steps
+    # What was begun and never got live goes, with its containers; a failed release stays to be looked into.
+    begun = {record.version for record in facts.releases if record.state == "unfinished"} - {live.release}
+    stay = [container for container in facts.containers if container.release not in begun]
+    return [*steps, *_tidy(project, facts, live=live.release, containers=stay)]
 
 
 def is_settled(project: Project, facts: Facts, target_settings: str) -> bool:
@@ -292,7 +288,8 @@ def _go_live(target: Target, *, what: str) -> list[Step]:
     return [
         *steps,
         _record(project, facts, target.record, history=what),
-        *_tidy(target),
+        # The idle colour's containers of before are gone by then: only those of the old colour count.
+        *_tidy(project, facts, live=target.version, containers=facts.app(old), uploaded=target.version),
     ]
 
 
@@ -465,30 +462,47 @@ def history_line(facts: Facts, record: Record, what: str, outcome: str = "good",
     )
 
 
-def verdicts(project: Project, facts: Facts, *, live: str) -> list[retention.Verdict]:
-    """Return which releases stay once `live` is the live one, with reasons."""
+def verdicts(
+    project: Project, facts: Facts, *, live: str | None, containers: Sequence[docker.Container]
+) -> list[retention.Verdict]:
+    """Return which releases stay once `live` is the live one, with reasons.
+
+    Arguments:
+        containers: those that will be there then; their releases stay.
+    """
     found = [r.as_release for r in facts.releases if r.version != live]
-    now = retention.Release(live, datetime.fromtimestamp(facts.now, UTC), "good")
+    if live is not None:
+        found.append(retention.Release(live, datetime.fromtimestamp(facts.now, UTC), "good"))
     previous = facts.live.release if facts.live.release != live else None
     if previous is None:
-        target, _ = retention.rollback_target([*found, now], live)
+        target, _ = retention.rollback_target(found, live)
         previous = target.name if target else None
-    running = {c.release for c in facts.containers if c.running}
-    return retention.releases(
-        [*found, now], keep=project.deploy.keep_releases, current=live, previous=previous, running=running
-    )
+    used = {c.release for c in containers if c.release}
+    return retention.releases(found, keep=project.deploy.keep_releases, current=live, previous=previous, running=used)
 
 
-def _tidy(target: Target) -> list[Step]:
-    project, facts = target.project, target.facts
-    drop = [v.release.name for v in verdicts(project, facts, live=target.version) if not v.keep]
-    kept = {v.release.name for v in verdicts(project, facts, live=target.version) if v.keep}
+def _tidy(
+    project: Project,
+    facts: Facts,
+    *,
+    live: str | None,
+    containers: Sequence[docker.Container],
+    uploaded: str | None = None,
+) -> list[Step]:
+    """Remove by explicit list what retention does not keep; no step when there is nothing."""
+    judged = verdicts(project, facts, live=live, containers=containers)
+    drop = [verdict.release.name for verdict in judged if not verdict.keep]
+    kept = {verdict.release.name for verdict in judged if verdict.keep}
     images = [tag for tag in facts.tags if tag not in kept]
-    names = [f"release:{name}" for name in drop] + [f"image:{tag}" for tag in images]
-    names += [f"partial:{name}" for name in facts.leftovers if name != f"{target.version}.partial"]
+    leftovers = [name for name in facts.leftovers if name != f"{uploaded}.partial"]
+    gone = {c.id for c in facts.containers if c.role == "app" and c.release in drop} - {c.id for c in containers}
+    # Those of the idle colour have made way for the new release by then.
+    names = [f"container:{id_}" for id_ in sorted(gone)] if uploaded is None else []
+    names += [*(f"release:{name}" for name in drop), *(f"image:{tag}" for tag in images)]
+    names += [f"partial:{name}" for name in leftovers]
     if not names:
         return []
-    what = f"keep {len(kept)} releases, remove {', '.join(dict.fromkeys(drop + images)) or 'leftovers'}"
+    what = f"keep {', '.join(sorted(kept)) or 'nothing'}; remove {', '.join(dict.fromkeys(drop + images + leftovers))}"
     return [Step("tidy", what, sending(script("tidy", project.name, *names, deadline=300)), late=True)]
 
 

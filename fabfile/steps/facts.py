@@ -95,6 +95,7 @@ class Facts:
     upstream_text: str = ""
     env_text: str = ""
     data_text: str = ""
+    compose_text: str = ""
     current: str = ""
     leftovers: tuple[str, ...] = ()
     releases: tuple[Record, ...] = ()
@@ -200,6 +201,7 @@ def parse(project: str, text: str) -> Facts:
         upstream_text=part["upstream"],
         env_text=env_text,
         data_text=part["data"],
+        compose_text=part.get("compose", ""),
         current=part["current"],
         leftovers=tuple(part["partial"].split()),
         releases=tuple(_record(line) for line in part["releases"].splitlines() if line.strip()),

@@ -15,7 +15,7 @@ def main(wanted: str, event: str, words: list[str]) -> None:
     """Run fab; die when the step whose name begins with `wanted` begins or ends."""
 
     def kill(name: str, what: str) -> None:
-        if name.split()[0] == wanted and what == event:
+        if name.split(maxsplit=1)[0] == wanted and what == event:
             os.kill(os.getpid(), signal.SIGKILL)
 
     step.observers.append(kill)

@@ -46,11 +46,11 @@ def test_deploy_and_rollback_lose_no_request_no_post_and_no_open_connection(shop
     assert sorted(map(int, stored)) == list(range(1, report.posts.sent + 1))
     # A WebSocket lives until the old release is stopped, at the end of the drain, and is told so.
     for session in report.websocket_sessions:
-        assert session.closed_by == "client" or session.code == 1001, session  # noqa: PLR2004
+        assert session.closed_by == "client" or session.code == 1001, session
     switches = [window for window in report.windows if window.name == "deploy"]
     ended = [s.closed for s in report.websocket_sessions if s.closed_by == "server"]
     assert ended
-    assert min(ended) - switches[0].begin > 25  # noqa: PLR2004 - seconds of drain
+    assert min(ended) - switches[0].begin > 25
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {
@@ -81,7 +81,7 @@ def test_a_broken_release_is_refused_and_no_visitor_ever_sees_it(shop: Project, 
 
 def test_a_release_that_exits_at_once_is_refused_within_three_seconds_of_its_start(shop: Project) -> None:
     failed = shop.deploy("exits", code=1, crash_at_start=True)
-    assert failed.seconds < 8, failed.text  # noqa: PLR2004 - the figure itself is measured by bench.deploy
+    assert failed.seconds < 8, failed.text
 
 
 def test_a_failing_build_changes_nothing_for_visitors(shop: Project) -> None:
@@ -118,12 +118,14 @@ def test_a_release_that_dies_while_it_is_watched_is_taken_back_within_two_second
     assert "failed while it was watched" in failed.err
     assert f"visitors: {live}" in failed.err
     assert shop.visible == live
-    # Only what was in flight on it when it died may fail; this app answers at once, so that is very few.
-    assert report.failed <= 3, report.errors  # noqa: PLR2004
+    # Only what was in flight on it when it died may fail: its old release stands by as nginx's backup.
     died = report.releases["dies"].last
-    assert report.releases[live].last > died
-    gap = min(f for f in [report.windows[0].end] if f) - died
-    assert gap < 6, (gap, failed.text)  # noqa: PLR2004 - undo included; visitors are back on the old one at once
+    assert report.failed <= 3, report.errors
+    assert all(failure.time < died + 1 for failure in report.failures)
+    assert report.releases[live].last > died + 2
+    back = re.search(r"undo switch +(\d+\.\d+) s", failed.out)
+    assert back
+    assert float(back.group(1)) < 2, failed.text
     shop.set(deploy=QUICK)
 
 
@@ -197,14 +199,14 @@ def test_a_changed_host_key_stops_everything_and_shows_both_fingerprints(shop: P
     world.hosts["changed"] = {**_host(world), "host_key": other}
     world.write()
     failed = shop.fab("status", host="changed", code=3)
-    assert failed.err.count("SHA256:") == 2  # noqa: PLR2004
+    assert failed.err.count("SHA256:") == 2
     assert "nothing was sent" in failed.err
 
 
 def test_three_replicas_share_the_work(world: World) -> None:
     project = world.project("many", replicas=3)
     project.deploy("v1", start_seconds=0.1)
-    assert len(project.containers()) == 3  # noqa: PLR2004
+    assert len(project.containers()) == 3
     with project.load() as load:
         project.deploy("v2")
         report = load.stop()
@@ -212,7 +214,7 @@ def test_three_replicas_share_the_work(world: World) -> None:
     project.set(replicas=2)
     assert "settings" in project.fab("deploy", "--version", "v2").out
     running = project.world.on_server("docker", "ps", "--quiet", "--filter", "label=slipway.project=many").split()
-    assert len(running) == 2  # noqa: PLR2004
+    assert len(running) == 2
 
 
 def test_an_upload_sends_only_what_changed_and_shares_the_rest(shop: Project) -> None:
@@ -234,7 +236,7 @@ def test_no_secret_is_in_any_output_journal_process_list_or_image(shop: Project)
     world = shop.world
     env = world.on_server("cat", "/opt/projects/shop/.env")
     secret = next(line.partition("=")[2] for line in env.splitlines() if line.startswith("SECRET_KEY="))
-    assert len(secret) > 30  # noqa: PLR2004
+    assert len(secret) > 30
     listed: list[str] = []
     stop = threading.Event()
 

@@ -86,7 +86,7 @@ class World:
             found.fab("project.create")
         return found
 
-    def fab(self, *words: str, code: int | None = 0, host: str | None = None, env: Mapping[str, str] = {}) -> Done:  # noqa: B006
+    def fab(self, *words: str, code: int | None = 0, host: str | None = None, env: Mapping[str, str] = {}) -> Done:
         """Run `fab -H HOST words...` and return how it ended; any other exit code than `code` fails the test."""
         began = time.monotonic()
         done = subprocess.run(
@@ -103,7 +103,7 @@ class World:
         assert code is None or result.code == code, f"exit code {result.code} instead of {code}\n{result.text}"
         return result
 
-    def start(self, *words: str, host: str | None = None, env: Mapping[str, str] = {}) -> subprocess.Popen[str]:  # noqa: B006
+    def start(self, *words: str, host: str | None = None, env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
         """Start `fab -H HOST words...` in the background."""
         return subprocess.Popen(
             self.argv(*words, host=host),
@@ -213,7 +213,8 @@ class Project:
         """Return what the server looks like for this project: containers, files, registry; without ids and times."""
         script = f"""
 cd /opt/projects/{self.name}
-docker ps --all --filter label=slipway.project={self.name} --format '{{{{.Names}}}} {{{{.State}}}} {{{{.Image}}}}' | sort
+docker ps --all --filter label=slipway.project={self.name} --format '{{{{.Names}}}} {{{{.State}}}} {{{{.Image}}}}' |
+  sort
 readlink releases/current
 ls -A . releases .deploy | grep -v jsonl
 head -n 1 /opt/nginx/upstreams/{self.name}.conf | sed 's/generation=.*//'

@@ -74,7 +74,7 @@ Fabulous = Callable[..., Ended]
 Prepare = Callable[..., FakeHost]
 
 
-class BundledFab(Fab):
+class BundledFab(Fab):  # type: ignore[misc]
     """`fab` with our words, without looking for them on the disk again."""
 
     def load_collection(self) -> None:

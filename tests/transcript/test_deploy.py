@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fabfile.model.secret import Secret
 from tests.fake_host import PASSWORD, SECRET_KEY
 from tests.transcript.conftest import Fabulous, Prepare, leaks
 
@@ -362,7 +363,12 @@ def test_slack_hears_how_it_ended_and_no_secret(
     prepare: Prepare, fab: Fabulous, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies: list[str] = []
-    monkeypatch.setattr("fabfile.services.slack.post", lambda webhook, body, channel: bodies.append(body["text"]) or "")
+
+    def post(_: Secret, body: dict[str, str], __: str | None) -> str:
+        bodies.append(body["text"])
+        return ""
+
+    monkeypatch.setattr("fabfile.services.slack.post", post)
     fake = prepare('[projects.mini.slack]\nwebhook = "https://hooks.slack.example/T0/B0/x"\n')
     fake.deployed("v1")
     fake.fail("gate", exit_code=21, out=f"@@ reason\nlogin {PASSWORD} refused\n")

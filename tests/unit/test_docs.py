@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from invoke.collection import Collection
-from invoke.parser import Context
+from invoke.parser.context import ParserContext
 
 import fabfile
 import tasks
@@ -30,7 +30,7 @@ def commands() -> Iterator[tuple[str, str]]:
                 yield f"{page.name}: {line}", line
 
 
-def words_of(collection: Collection) -> dict[str, Context]:
+def words_of(collection: Collection) -> dict[str, ParserContext]:
     return {context.name: context for context in collection.to_contexts() if context.name}
 
 

@@ -57,13 +57,13 @@ class Pipe:
 
     def __init__(self, argv: tuple[str, ...]) -> None:
         self._near, far = socket.socketpair()
-        self._process = subprocess.Popen(argv, stdin=far, stdout=far, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen(argv, stdin=far.fileno(), stdout=far.fileno(), stderr=subprocess.PIPE)
         far.close()
         self.recv, self.sendall = self._near.recv, self._near.sendall
 
     def recv_stderr(self, size: int) -> bytes:
         assert self._process.stderr is not None
-        return self._process.stderr.read(size)
+        return bytes(self._process.stderr.read(size))
 
     def shutdown_write(self) -> None:
         self._near.shutdown(socket.SHUT_WR)

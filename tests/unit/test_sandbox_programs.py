@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,15 +17,30 @@ from sandbox import programs
 NEEDED = {"rsync": ["rsync"], "ssh": ["openssh-client"]}
 
 
+class Machine:
+    """A Debian machine with nothing but apt-get, which brings what the packages are said to bring."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[str]] = []
+        self.brings = {"rsync", "ssh"}
+        self.programs = {"apt-get"}
+
+    def run(self, argv: Sequence[str], **_: object) -> None:
+        self.commands.append(list(argv))
+        if argv[1] == "install":
+            self.programs |= self.brings
+
+    def which(self, program: str, path: str | None = None) -> str | None:
+        return f"/usr/bin/{program}" if program in self.programs else None
+
+
 @pytest.fixture
-def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    commands: list[list[str]] = []
-    monkeypatch.setattr(
-        shutil, "which", lambda program, path=None: "/usr/bin/apt-get" if program == "apt-get" else None
-    )
-    monkeypatch.setattr(programs, "run", lambda argv, **_: commands.append(list(argv)))
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    machine = Machine()
+    monkeypatch.setattr(shutil, "which", machine.which)
+    monkeypatch.setattr(programs, "run", machine.run)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    return commands
+    return machine
 
 
 def test_a_program_gets_its_input_and_gives_its_output() -> None:
@@ -85,30 +101,34 @@ def test_what_is_there_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
     programs.install({"sh": ["dash"]}, print)
 
 
-def test_root_without_a_terminal_gets_what_is_missing(
-    nothing_installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_without_a_terminal_gets_what_is_missing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
     programs.install(NEEDED, print)
 
-    assert [command[:2] for command in nothing_installed] == [["apt-get", "update"], ["apt-get", "install"]]
-    assert nothing_installed[1][-2:] == ["openssh-client", "rsync"]
+    assert [command[:2] for command in machine.commands] == [["apt-get", "update"], ["apt-get", "install"]]
+    assert machine.commands[1][2:5] == ["-y", "openssh-client", "rsync"]
 
 
-def test_a_plain_user_is_told_the_command(nothing_installed: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_that_brings_nothing_is_a_failure(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    machine.brings = {"ssh"}
+
+    with pytest.raises(Failure, match="brought no rsync"):
+        programs.install(NEEDED, print)
+
+
+def test_a_plain_user_is_told_the_command(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     with pytest.raises(Failure, match="rsync, ssh are not installed") as failure:
         programs.install(NEEDED, print)
 
-    assert failure.value.then == "sudo apt-get install -y --no-install-recommends openssh-client rsync"
-    assert nothing_installed == []
+    assert failure.value.then == "sudo apt-get install -y openssh-client rsync"
+    assert machine.commands == []
 
 
-def test_nothing_is_installed_against_a_persons_will(
-    nothing_installed: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_installed_against_a_persons_will(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
@@ -116,4 +136,4 @@ def test_nothing_is_installed_against_a_persons_will(
     with pytest.raises(Failure):
         programs.install(NEEDED, print)
 
-    assert nothing_installed == []
+    assert machine.commands == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from fabfile.model.ports import Ports
 from fabfile.services import compose
 from tests.fake_host import make_host, make_project
 
-FULL = {
+FULL: dict[str, Any] = {
     "services": ["postgres", "redis"],
     "replicas": 3,
     "workers": 4,
@@ -21,11 +22,11 @@ FULL = {
 }
 
 
-def app(version: str = "v1", colour: Colour = Colour.BLUE, env: str = "A=b\n", **changes: object) -> str:
+def app(version: str = "v1", colour: Colour = Colour.BLUE, env: str = "A=b\n", **changes: Any) -> str:
     return compose.app_file(make_project(**changes), Ports(2), version=version, colour=colour, env_text=env)
 
 
-def data(**changes: object) -> str:
+def data(**changes: Any) -> str:
     return compose.data_file(make_project(**changes), make_host(), Ports(2))
 
 
@@ -64,7 +65,7 @@ def paths(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("changes", [{}, FULL, {"services": ["redis"]}])
-def test_the_rendered_files_are_yaml_without_a_key_given_twice(changes: dict[str, object]) -> None:
+def test_the_rendered_files_are_yaml_without_a_key_given_twice(changes: dict[str, Any]) -> None:
     assert {"services", "networks/project/name"} <= set(paths(app(**changes)))
     assert {"services", "networks/project/external"} <= set(paths(data(**changes)))
 

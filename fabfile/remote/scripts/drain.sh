@@ -37,10 +37,12 @@ while :; do
     exit 0
   fi
   if [ $elapsed -ge "$seconds" ]; then
-    echo "$open connections were still open after $seconds s"
+    echo "cut after $seconds s: connections still open: $open"
     exit 0
   fi
-  [ "$open" -eq "${said:--1}" ] || [ $elapsed -lt 2 ] || echo "$open connections left"
-  said=$open
+  if [ $elapsed -ge 2 ] && [ "$open" != "${said:-}" ]; then
+    echo "connections left: $open"
+    said=$open
+  fi
   sleep 0.1
 done

@@ -40,6 +40,9 @@ section env
 cat "$directory/.env" 2>/dev/null
 section data
 cat "$directory/compose.data.yml" 2>/dev/null
+section compose
+colour=$(sed -n '1s/.* colour=\([a-z]*\) .*/\1/p' "/opt/nginx/upstreams/$project.conf" 2>/dev/null)
+cat "$directory/releases/current/compose.$colour.yml" 2>/dev/null
 section current
 readlink "$directory/releases/current" 2>/dev/null
 section partial

@@ -1,5 +1,5 @@
 # Remove releases and images by explicit list; never what `current` names.
-# arguments: PROJECT NAME... where NAME is release:VERSION or image:TAG or partial:DIRECTORY
+# arguments: PROJECT NAME... where NAME is container:ID, release:VERSION, image:TAG or partial:DIRECTORY
 set -eu
 project=$1
 shift
@@ -11,6 +11,7 @@ for name in "$@"; do
     '' | */* | .* | "$current") continue ;;
   esac
   case $what in
+    container) docker rm "$which" >/dev/null ;; # without force: a running one stays
     release | partial) rm -rf -- "./$which" ;;
     image) docker image rm "$project:$which" >/dev/null 2>&1 || echo "image $project:$which is in use, kept" ;;
   esac

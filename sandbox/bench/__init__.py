@@ -1,0 +1,1 @@
+"""Benchmarks: how long a deploy takes on a throwaway server, near and far, against what was promised."""
