@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -69,7 +68,7 @@ class Demo:
         print(f"\n$ ./fab -H {self.host} {' '.join(words)}", flush=True)
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("fab")), "-H", self.host, *words],
+            [str(ROOT / "fab"), "-H", self.host, *words],
             cwd=ROOT,
             env={**environment, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,

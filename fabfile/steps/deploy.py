@@ -85,6 +85,20 @@ class Target:
         )
 
     @property
+    def upstream_settled(self) -> str:
+        """The upstream file of what is live now, without a backup; the same generation, for nginx nothing changes."""
+        live = self.facts.live
+        if live.colour is None:
+            return ""
+        return nginx.upstream_file(
+            self.project.name,
+            colour=live.colour,
+            release=live.release,
+            generation=live.generation,
+            ports=self.ports(live.colour),
+        )
+
+    @property
     def upstream_before(self) -> str:
         """The upstream file to go back to, with a generation of its own so that going back can be confirmed."""
         live = self.facts.live
@@ -156,7 +170,7 @@ def _clear_idle(target: Target) -> list[Step]:
         return []
     deploy = project.deploy
     ports = [facts.ports.app(facts.idle, i) for i in range(len(facts.app(facts.idle)))]
-    drain = nginx.drain(project.name, ports, seconds=deploy.drain_seconds)
+    drain = nginx.drain(project.name, ports, seconds=deploy.drain_seconds, text=target.upstream_settled)
     stop = compose.stop(project.name, facts.idle, grace_seconds=deploy.grace_seconds)
     return [
         Step(f"drain {facts.idle}", f"{facts.idle} is not live but runs: let it finish its requests",

@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 
-from fabric.main import program
-
+from fabfile.main import program
 from fabfile.steps import step
 
 

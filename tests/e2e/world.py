@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -117,7 +116,7 @@ class World:
 
     def argv(self, *words: str, host: str | None = None) -> list[str]:
         """Return the command line of fab."""
-        return [str(Path(sys.executable).with_name("fab")), "-H", host or self.host, *words]
+        return [str(ROOT / "fab"), "-H", host or self.host, *words]
 
     def on_server(self, *words: str, stdin: bytes = b"") -> str:
         """Run a command on the server, past the product, and return its output."""

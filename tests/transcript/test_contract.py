@@ -23,8 +23,9 @@ ABSENT = "no-such-project"
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.e2e)])
 def server(request: pytest.FixtureRequest) -> Iterator[Remote]:
     if request.param == "real":
+        name = request.getfixturevalue("world").host
         known = inventory()
-        with Server(known.host("sandbox"), known) as real:
+        with Server(known.host(name), known) as real:
             yield real
     else:
         fake = FakeHost(make_project(name=ABSENT))
