@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fabric import Executor, __version__
 from fabric.config import Config
 from fabric.main import Fab
@@ -29,7 +31,9 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no types
 
 
 def _usage(error: ParseError) -> UsageFailure:
-    return UsageFailure(str(error).rstrip("."), then="./fab --list, or ./fab --help COMMAND")
+    # Invoke's own name of an option is not what people type.
+    text = re.sub(r"<Argument: ([\w-]+)[^>]*>", r"--\1", str(error))
+    return UsageFailure(text, then="./fab --list, or ./fab --help COMMAND")
 
 
 program = Program(name="fab", binary="fab", executor_class=Executor, config_class=Config, version=__version__)

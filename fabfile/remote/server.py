@@ -285,7 +285,7 @@ class Server:
         try:
             spare, self._spare = self._spare, None
             channel = spare.result() if spare is not None else self._transport.open_session(timeout=30)
-            channel.exec_command(self._guarded(command))
+            _execute(channel, self._guarded(command))
         except (paramiko.SSHException, OSError, EOFError):
             raise self._lost(command) from None
         self._prepare()
@@ -344,6 +344,24 @@ class Server:
             f"the connection broke while `{command}` ran; what it did is not known yet",
             host=self.name,
         )
+
+
+def _execute(channel: paramiko.Channel, line: str) -> None:
+    """Ask for a command without waiting until sshd agrees: what goes to its standard input can follow at once.
+
+    A refusal closes the channel; the command then ends without exit code, as when the connection breaks. paramiko's
+    own `exec_command` waits, which from afar doubles the time of every command that reads something.
+    """
+    from paramiko import Message  # noqa: PLC0415
+    from paramiko.common import cMSG_CHANNEL_REQUEST  # noqa: PLC0415
+
+    request = Message()
+    request.add_byte(cMSG_CHANNEL_REQUEST)
+    request.add_int(channel.remote_chanid)
+    request.add_string("exec")
+    request.add_boolean(True)  # sshd is to answer, for a refusal must not look like a command that says nothing
+    request.add_string(line)
+    channel.transport._send_user_message(request)  # noqa: SLF001 - there is no public way to send a request
 
 
 def _send(channel: paramiko.Channel, data: bytes) -> None:

@@ -115,6 +115,7 @@ def new_release(project: Project, host: Host, facts: Facts, *, record: Record, s
     """Return the steps of a deploy of a new release, after lock and preflight."""
     target = Target(project, host, facts, record, source)
     return [
+        *_decide(target),
         *_clear_idle(target),
         *(_upload(target) if source is not None else _render(target)),
         _image(target),
@@ -131,7 +132,7 @@ def known_release(project: Project, host: Host, facts: Facts, *, record: Record,
         what: "rollback", or "deploy" for the same release with new settings.
     """
     target = Target(project, host, facts, record)
-    return [*_clear_idle(target), *_render(target), *_data(target), *_go_live(target, what=what)]
+    return [*_decide(target), *_clear_idle(target), *_render(target), *_data(target), *_go_live(target, what=what)]
 
 
 def recovery(project: Project, host: Host, facts: Facts) -> list[Step]:
@@ -146,6 +147,8 @@ def recovery(project: Project, host: Host, facts: Facts) -> list[Step]:
         if facts.current != live.release or record.state != "good":
             steps.append(_record(project, facts, record, history=""))
     target = Target(project, host, facts, Record(""))
+    # First of all: until nginx does what the file says, the colour that seems idle may be serving.
+    steps = [*_decide(target), *steps]
     if project.deploy.standby == "cold":
         steps += _clear_idle(target)
     # What was begun and never got live goes, with its containers; a failed release stays to be looked into.
@@ -161,6 +164,18 @@ def is_settled(project: Project, facts: Facts, target_settings: str) -> bool:
 
 
 # ---------------------------------------------------------------- steps
+
+
+def _decide(target: Target) -> list[Step]:
+    """A switch that broke off between file and reload: make nginx do what the file says, before anything is stopped."""
+    project, live = target.project, target.facts.live
+    if not target.facts.undecided or live.colour is None:
+        return []
+    command = nginx.switch(
+        project.name, domain=project.domain, text=target.upstream_settled, generation=live.generation
+    )
+    what = f"nginx has not taken over the upstream file, which says {live.colour}: reload it"
+    return [Step("decide", what, sending(command, _last_line))]
 
 
 def _clear_idle(target: Target) -> list[Step]:

@@ -78,6 +78,7 @@ class Facts:
         env_text: the `.env` as it is, empty when there is none.
         releases: one record for each release directory.
         nginx_test: what `nginx -t` says; empty when it is content.
+        in_force: the generation of the upstream file that nginx works with; empty when it did not say.
     """
 
     project: str
@@ -91,6 +92,7 @@ class Facts:
     has_network: bool = False
     has_directory: bool = False
     number: int | None = None
+    in_force: str = ""
     site_text: str = ""
     upstream_text: str = ""
     env_text: str = ""
@@ -111,6 +113,11 @@ class Facts:
         if self.number is None:
             raise Failure(f"the project {self.project} is not registered on this host")
         return Ports(self.number)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nginx works with another upstream file than the one that lies there: a switch broke off midway."""
+        return bool(self.in_force) and self.in_force != self.live.generation
 
     @property
     def idle(self) -> Colour:
@@ -197,6 +204,7 @@ def parse(project: str, text: str) -> Facts:
         has_network=any(n.get("Name") == f"{project}_internal" for n in json.loads(_listed(part, "networks"))),
         has_directory=part["directory"] == "present",
         number=numbers.get(project),
+        in_force=part.get("in-force", ""),
         site_text=part["site"],
         upstream_text=part["upstream"],
         env_text=env_text,

@@ -258,6 +258,17 @@ def test_no_secret_is_in_any_output_journal_process_list_or_image(shop: Project)
     assert not [text for text in texts if secret in text]
 
 
+def test_a_switch_that_broke_off_between_file_and_reload_is_decided_before_anything_is_stopped(shop: Project) -> None:
+    file, live = "/opt/nginx/upstreams/shop.conf", shop.visible
+    text = shop.world.on_server("cat", file)
+    generation = re.search(r"generation=(\w+)", text)
+    assert generation
+    shop.world.on_server("sh", "-c", f"cat >{file}", stdin=text.replace(generation.group(1), "0123abcd").encode())
+    assert "decide" in shop.fab("recover").out
+    assert "nothing to recover" in shop.fab("recover").out
+    assert shop.visible == live
+
+
 def test_health_says_what_is_wrong(shop: Project) -> None:
     assert "ok" in shop.fab("health").out
     colour = shop.fab("status").out.split("(")[1].split(")")[0]

@@ -13,7 +13,7 @@ from fabfile.model.failure import ExitCode
     [
         (["depoly"], "No idea what 'depoly' is!"),
         (["deploy", "--nope"], "No idea what '--nope' is!"),
-        (["deploy", "--version"], "Flag '--version' needed value and was not given one!"),
+        (["deploy", "--version"], "Flag --version needed value and was not given one!"),
     ],
 )
 def test_a_wrong_command_line_ends_with_exit_code_2(

@@ -8,32 +8,35 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 section() { printf '\n@@ %s\n' "$1"; }
-docker_api() {
-  path=$1
-  shift
-  curl --silent --show-error --max-time 20 --unix-socket /var/run/docker.sock --get "http://docker/$path" "$@" 2>&1
-}
-
 {
   docker exec nginx-nginx-1 nginx -t -c /opt/nginx/nginx.conf >"$scratch/nginx" 2>&1
   echo "exit $?" >>"$scratch/nginx"
 } &
 section time
 date +%s
+# All of Docker's answers by one curl, which takes longer to start than to ask.
 section engine
-docker_api version
-section containers
-docker_api containers/json --data all=true --data-urlencode "filters={\"label\":[\"slipway.project=$project\"]}"
-section nginx
-docker_api containers/json --data-urlencode 'filters={"label":["slipway.role=nginx"]}'
-section images
-docker_api images/json --data-urlencode "filters={\"reference\":[\"$project:*\"]}"
-section networks
-docker_api networks --data-urlencode "filters={\"name\":[\"${project}_internal\"]}"
+curl --silent --show-error --max-time 20 --unix-socket /var/run/docker.sock --write-out '\n@@ containers\n' \
+  http://docker/version --next \
+  --silent --show-error --max-time 20 --unix-socket /var/run/docker.sock --write-out '\n@@ nginx\n' --get \
+  --data all=true --data-urlencode "filters={\"label\":[\"slipway.project=$project\"]}" \
+  http://docker/containers/json --next \
+  --silent --show-error --max-time 20 --unix-socket /var/run/docker.sock --write-out '\n@@ images\n' --get \
+  --data-urlencode 'filters={"label":["slipway.role=nginx"]}' \
+  http://docker/containers/json --next \
+  --silent --show-error --max-time 20 --unix-socket /var/run/docker.sock --write-out '\n@@ networks\n' --get \
+  --data-urlencode "filters={\"reference\":[\"$project:*\"]}" \
+  http://docker/images/json --next \
+  --silent --show-error --max-time 20 --unix-socket /var/run/docker.sock --get \
+  --data-urlencode "filters={\"name\":[\"${project}_internal\"]}" \
+  http://docker/networks 2>&1
 section upstream
 cat "/opt/nginx/upstreams/$project.conf" 2>/dev/null
 section site
 cat "/opt/nginx/conf.d/$project.conf" 2>/dev/null
+section in-force
+domain=$(sed -n 's/^ *server_name \([^ ;]*\).*/\1/p' "/opt/nginx/conf.d/$project.conf" 2>/dev/null | head -n 1)
+curl --silent --max-time 5 --header "Host: $domain" http://127.0.0.1/.well-known/slipway 2>/dev/null
 section registry
 cat /opt/projects/.port-registry.json 2>/dev/null
 section env
