@@ -11,9 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
+from fabfile.model.colour import Colour
 from fabfile.model.failure import Failure
 from fabfile.model.inventory import Host, Inventory, Project
-from fabfile.model.ports import parse_registry, render_registry
+from fabfile.model.ports import Ports, parse_registry, render_registry
 from fabfile.model.secret import Secret, redact
 from fabfile.remote.command import Answer, Command, CommandFailure, DeadlineFailure, OnLine
 from fabfile.remote.rsync import Upload, UploadStatistics
@@ -49,13 +50,20 @@ def make_host(**changes: object) -> Host:
 
 @dataclass
 class World:
-    """What lies on the host for one project; scripts read and change it."""
+    """What lies on the host for one project; scripts read and change it.
+
+    Arguments:
+        in_force: the generation that nginx works with when that is not the one of the upstream file.
+        still_busy: for how many seconds the last command of a client that died goes on.
+        differing: how many files of a live release a source differs in.
+    """
 
     project: str = "mini"
     number: int | None = 1
     others: dict[str, int] = field(default_factory=dict)
     engine: str = '{"Version": "26.1.5+dfsg1", "ApiVersion": "1.45"}'
     upstream: str = ""
+    in_force: str | None = None
     site: str = ""
     env: str = f"POSTGRES_USER=mini\nPOSTGRES_PASSWORD={PASSWORD}\nPOSTGRES_DB=mini\nSECRET_KEY={SECRET_KEY}\n"
     data: str = ""
@@ -73,6 +81,8 @@ class World:
     free_inodes: int = 5_000_000
     listening: set[int] = field(default_factory=lambda: {22, 80})
     holders: dict[str, str] = field(default_factory=dict)
+    still_busy: int = 0
+    differing: int = 0
     journal: list[dict[str, Any]] = field(default_factory=list)
     history: list[str] = field(default_factory=list)
 
@@ -80,6 +90,13 @@ class World:
     def live(self) -> nginx.Live:
         """What visitors see."""
         return nginx.parse_upstream(self.upstream)
+
+    @property
+    def generation_in_force(self) -> str:
+        """The generation that nginx answers with; nothing when it does not run."""
+        if not self.nginx_running:
+            return ""
+        return self.live.generation if self.in_force is None else self.in_force
 
     def running(self, colour: str | None) -> list[str]:
         """Return the ids of the running app containers of a colour."""
@@ -115,6 +132,7 @@ class World:
             "networks": json.dumps([{"Name": f"{self.project}_internal"}] if self.network else []),
             "upstream": self.upstream,
             "site": self.site,
+            "in-force": self.generation_in_force,
             "registry": self.registry,
             "env": self.env,
             "data": self.data,
@@ -149,7 +167,14 @@ class FakeHost:
 
     def __init__(self, project: Project | None = None, *, host: Host | None = None) -> None:
         self.project, self.host = project or make_project(), host or make_host()
-        self.world = World(self.project.name)
+        self.world = World(self.project.name, site=nginx.site_file(self.project))
+        self.world.upstream = nginx.upstream_file(
+            self.project.name,
+            colour=None,
+            release=None,
+            generation=nginx.new_generation(),
+            ports=[Ports(1).app(Colour.BLUE, 0)],
+        )
         self.user = self.host.user
         self.transcript: list[str] = []
         self.sent: list[str] = []
@@ -193,7 +218,7 @@ class FakeHost:
     def open_channel(self, command: Command) -> paramiko.Channel:
         """Start the command that holds a lock."""
         self._write_down(command)
-        return cast("paramiko.Channel", FakeChannel(self, directory=command.argv[4]))
+        return cast("paramiko.Channel", FakeChannel(self, *command.argv[4:]))
 
     def hide(self, secrets: Iterable[Secret]) -> None:
         """From now on hide these values."""
@@ -216,15 +241,18 @@ class FakeHost:
 
     def upload(self, what: Upload, on_line: OnLine | None = None) -> UploadStatistics:
         """Stand in for `rsync.upload`: the directory is there afterwards."""
-        links = [f"--link-dest={directory}" for directory in what.link_dest]
-        self.transcript.append(" ".join(("rsync", *links, what.target)))
+        words = [f"--exclude=/{path}" for path in what.ignored]
+        words += ["--dry-run"] if what.compare else []
+        words += [f"--link-dest={directory}" for directory in what.link_dest]
+        self.transcript.append(" ".join(("rsync", *words, what.target)))
         for key in self._matching(self.before, Command(("rsync",), label="rsync")):
             self.before.pop(key)()
-        self.world.leftovers.add(Path(what.target).name)
+        if not what.compare:
+            self.world.leftovers.add(Path(what.target).name)
         if "rsync" in self._troubles:
             answer = self._troubles.pop("rsync")(Command(("rsync",), label="rsync --server"))
             raise Failure(f"rsync ended with exit code {answer.exit}", host=self.name)
-        return UploadStatistics(files=3, sent=1, bytes_sent=2048)
+        return UploadStatistics(files=3, sent=self.world.differing if what.compare else 1, bytes_sent=2048)
 
     def fail(self, label: str, *, exit_code: int = 1, out: str = "", err: str = "") -> None:
         """Let the next command of this label (or its beginning) end with this exit code, having done nothing."""
@@ -241,6 +269,18 @@ class FakeHost:
             )
 
         self._troubles[label] = trouble
+
+    def lose_between_file_and_reload(self) -> None:
+        """Let the connection break at a switch that has written the file and not told nginx."""
+
+        def trouble(command: Command) -> Answer:
+            self.world.in_force = self.world.generation_in_force
+            self.world.upstream = command.stdin.decode()
+            raise ConnectionLost(
+                f"the connection broke while `{command}` ran; what it did is not known yet", host=self.name
+            )
+
+        self._troubles["switch"] = trouble
 
     def stall(self, label: str) -> None:
         """Let this command not finish in time."""
@@ -362,7 +402,7 @@ class FakeHost:
         return Answer(0, f"{replicas} of {replicas} replicas healthy\n")
 
     def _switch(self, arguments: list[str], stdin: bytes) -> Answer:
-        self.world.upstream = stdin.decode()
+        self.world.upstream, self.world.in_force = stdin.decode(), None
         return Answer(0, "confirmed by 3 fresh connections\n")
 
     def _prove(self, arguments: list[str], _: bytes) -> Answer:
@@ -371,8 +411,7 @@ class FakeHost:
     def _watch(self, arguments: list[str], _: bytes) -> Answer:
         return Answer(0, f"9 answers, all from {arguments[1]}\n")
 
-    def _drain(self, _: list[str], stdin: bytes) -> Answer:
-        self.world.upstream = stdin.decode() or self.world.upstream
+    def _drain(self, _: list[str], __: bytes) -> Answer:
         return Answer(0, "no connection left\n")
 
     def _stop(self, arguments: list[str], _: bytes) -> Answer:
@@ -426,10 +465,11 @@ class FakeHost:
 
     def _create(self, arguments: list[str], stdin: bytes) -> Answer:
         world = self.world
-        had_env, had_site = bool(world.env), bool(world.site)
+        site = base64.b64decode(arguments[3]).decode()
+        had_env, had_site = bool(world.env), world.site == site
         world.env = world.env or stdin.decode()
         world.upstream = world.upstream or base64.b64decode(arguments[2]).decode()
-        world.site = base64.b64decode(arguments[3]).decode()
+        world.site = site
         world.directory = world.network = True
         said = {".env": had_env, "nginx site": had_site}
         return Answer(0, "".join(f"{'already' if had else 'made'}: {what}\n" for what, had in said.items()))
@@ -454,7 +494,7 @@ def _short(word: str) -> str:
     """Return a word as it stands in a transcript."""
     if word.startswith("{"):
         value = json.loads(word)
-        return f"<{value.get('state') or value['outcome']}>"
+        return f"<{value.get('state') or value.get('outcome') or 'holder'}>"
     if not word:
         return "''"
     return "<base64>" if len(word) > LONG else GENERATION.sub("<generation>", word)
@@ -463,8 +503,8 @@ def _short(word: str) -> str:
 class FakeChannel:
     """The channel to the process that holds a lock."""
 
-    def __init__(self, host: FakeHost, *, directory: str) -> None:
-        self._host, self._directory = host, directory
+    def __init__(self, host: FakeHost, directory: str, _wait: str, busy: str, record: str) -> None:
+        self._host, self._directory, self._busy, self._record = host, directory, int(busy), record
         self._code, said = self._take()
         self._said = said.encode()
         self.closed = False
@@ -477,8 +517,11 @@ class FakeChannel:
             return 13, ""
         if holder := world.holders.get(self._directory):
             return 11, f"{holder}\n"
-        world.holders[self._directory] = "{}"
-        return -1, "held\n"
+        world.holders[self._directory] = self._record
+        if world.still_busy >= self._busy:
+            # As on a server: the record stays, the lock does not.
+            return 12, "busy\n" * (self._busy - 1)
+        return -1, "busy\n" * world.still_busy + "held\n"
 
     def settimeout(self, _: float) -> None:
         """Nothing here waits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -85,13 +86,16 @@ class Screen:
         if self._quiet:
             return
         prefix = f"[cyan]{self._prefix}[/cyan] " if self._prefix else ""
-        self._console.print(prefix + text)
+        # A terminal that went away is no reason to stop halfway.
+        with contextlib.suppress(OSError):
+            self._console.print(prefix + text)
 
     def transient(self, text: str) -> None:
         """Show a line that the next one replaces (terminals only)."""
         width = max(20, self._console.width - 1)
-        self._console.file.write("\r\x1b[K" + text[:width])
-        self._console.file.flush()
+        with contextlib.suppress(OSError):
+            self._console.file.write("\r\x1b[K" + text[:width])
+            self._console.file.flush()
 
     def heartbeat(self, name: str, seconds: float, last: str) -> None:
         """Show that a long step goes on."""
@@ -103,8 +107,9 @@ class Screen:
     def erase(self) -> None:
         """Remove the transient line."""
         if self._live:
-            self._console.file.write("\r\x1b[K")
-            self._console.file.flush()
+            with contextlib.suppress(OSError):
+                self._console.file.write("\r\x1b[K")
+                self._console.file.flush()
 
     @property
     def interval(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -155,7 +156,7 @@ def _deploy_to(
             preflight.check(project, host, facts, example_text=example)
             detail.append(f"{preflight.visitors_see(facts)}, {facts.free_disk_mb // 1024} GB free")
         record = _new_record(release, facts)
-        steps = _deploy_steps(project, host, facts, record, source, screen)
+        steps = _deploy_steps(project, host, facts, record, source, session)
         if options.plan:
             _print_plan(session, project, host, steps, record)
             return {"host": host.name, "plan": [step.name for step in steps]}
@@ -173,7 +174,12 @@ def _deploy_to(
 
 
 def _deploy_steps(
-    project: Project, host: Host, facts: Facts, record: Record, source: Path | None, screen: Screen
+    project: Project,
+    host: Host,
+    facts: Facts,
+    record: Record,
+    source: Path | None,
+    session: Session,
 ) -> list[Step]:
     """Choose between nothing, finishing, new settings and a new release."""
     from fabfile.services import compose
@@ -182,20 +188,34 @@ def _deploy_steps(
     known = facts.record(record.version)
     if facts.live.release != record.version or facts.live.colour is None:
         return sequence.new_release(project, host, facts, record=record, source=source)
-    if known and known.commit and record.commit and known.commit != record.commit:
-        raise UsageFailure(
-            f"{record.version} is live, but from commit {known.commit[:8]}; this source is at {record.commit[:8]}",
-            host=host.name,
-            visitors=f"{record.version} ({facts.live.colour}) is live",
-            then="give the release another name: --version NAME",
-        )
+    if source is not None:
+        _refuse_other_source(session, project, host, record.version, source)
     wanted = compose.app_file(
         project, facts.ports, version=record.version, colour=facts.live.colour, env_text=facts.env_text
     )
     if sequence.is_settled(project, facts, compose.settings_of(wanted)):
         return sequence.recovery(project, host, facts)
-    screen.note(f"{record.version} is live; its settings (.env, hosts.toml) have changed since: the same release again")
+    session.screen.note(
+        f"{record.version} is live; its settings (.env, hosts.toml) have changed since: the same release again"
+    )
     return sequence.known_release(project, host, facts, record=known or record, what="deploy")
+
+
+def _refuse_other_source(session: Session, project: Project, host: Host, version: str, source: Path) -> None:
+    """A live release is never changed in place: another source needs another name."""
+    from fabfile.remote import rsync
+    from fabfile.steps.deploy import comparison
+
+    with _step(session, "compare", "is the source what is live?") as detail:
+        found = rsync.upload(session.run.server, comparison(project, version, source))
+        detail.append("the same" if not found.sent + found.removed else f"{found.sent + found.removed} files differ")
+    if found.sent + found.removed:
+        raise UsageFailure(
+            f"{version} is live, and this source is not what was deployed under that name",
+            host=host.name,
+            visitors=f"{version} ({session.facts.live.colour}) is live",
+            then="give the release another name: --version NAME",
+        )
 
 
 def _roll_back(
@@ -212,8 +232,8 @@ def _roll_back(
     with _session(inventory, project, host, hosts, options, f"rollback {to or ''}".strip()) as session:
         facts, screen = session.facts, session.screen
         with _step(session, "preflight", "look before anything is touched") as detail:
-            preflight.check(project, host, facts)
             record = _rollback_record(project, host, facts, to, screen)
+            preflight.check(project, host, facts, back_to=record.version)
             detail.append(f"{facts.live.release} ({facts.live.colour}) is live, going to {record.version}")
         steps = sequence.known_release(project, host, facts, record=record, what="rollback")
         if options.plan:
@@ -307,6 +327,8 @@ def _session(
         stack.enter_context(interruptible())
         server = Server(host, inventory)
         run = Run(server, screen)
+        # Connecting is mostly waiting: the time to import what comes later.
+        threading.Thread(target=_import_the_rest, daemon=True).start()
         with timed(run, "connect", f"{host.user}@{host.hostname}", timings) as detail:
             stack.enter_context(server)
             detail.append(f"{server.user}@{host.hostname}")
@@ -322,6 +344,14 @@ def _session(
                     )
                 )
         yield Session(run, screen, timings, observe(server, project.name), began)
+
+
+def _import_the_rest() -> None:
+    """Import what every deploy and rollback needs once it is connected."""
+    from fabfile.services import templates
+    from fabfile.steps import deploy, preflight  # noqa: F401
+
+    templates.prepare("projects/compose.app.yml", "nginx/upstreams/project.conf")
 
 
 @contextlib.contextmanager
@@ -417,7 +447,7 @@ def _tell(session: Session, project: Project, host: Host, headline: str, more: s
     body = slack.message(
         project=project.name, host=host.name, headline=session.run.server.hidden(headline), lines=lines
     )
-    with _step(session, "notify", "tell Slack") as detail:
+    with contextlib.suppress(Failure), _step(session, "notify", "tell Slack") as detail:
         detail.append(slack.post(project.slack.webhook, body, project.slack.channel) or "sent")
 
 
@@ -427,8 +457,10 @@ def _release(
     """Return the directory to upload (none for a registry image) and the release's version."""
     from fabfile.model.version import Version, resolve
 
-    if project.image and source is None and version is not None:
-        return None, Version(version)
+    if project.image and source is None:
+        # What is deployed is the image, whatever directory this is typed in.
+        tag = project.image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+        return None, Version(version_name(version or tag or "latest"))
     place = Path(source).expanduser().resolve() if source else project.source
     release = resolve(place, version)
     if release.dirty and not allow_dirty:

@@ -48,7 +48,7 @@ def status(c: Any, project: str | None = None, json_: bool = False) -> None:
             from fabfile.remote.lock import describe
 
             print(f"in work: {describe(facts.holder)}")
-        elif facts.number and sequence.recovery(chosen, _host(c, project, host), facts):
+        elif facts.number and any(s.name != "tidy" for s in sequence.recovery(chosen, _host(c, project, host), facts)):
             print(f"something was left half done: fab -H {host} recover --project {chosen.name}")
 
 

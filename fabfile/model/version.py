@@ -14,6 +14,7 @@ from fabfile.model.names import version_name
 
 COMMIT_CHARACTERS = 8
 VERSION_TAG = re.compile(r"v?(?P<numbers>\d+(?:\.\d+)+)(?P<rest>.*)")
+GIT_SECONDS = 60
 GIVE_ONE = "give the release a name: --version NAME"
 
 
@@ -57,9 +58,27 @@ def resolve(source: Path, given: str | None, env: Mapping[str, str] = os.environ
     return Version(name)
 
 
+def _scrubbed(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment git runs in: inside a git hook GIT_* names another repository."""
+    return {key: value for key, value in env.items() if not key.startswith("GIT_")} | {"GIT_OPTIONAL_LOCKS": "0"}
+
+
+def ignored(source: Path, env: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the paths below `source` that git ignores and does not track, whole directories ending in a slash.
+
+    Files that are tracked although a pattern of `.gitignore` names them are not among them: they belong to the commit.
+    """
+    argv = ["git", "-C", str(source), "ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z"]
+    try:
+        done = subprocess.run(argv, env=_scrubbed(env), capture_output=True, check=False, timeout=GIT_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(path.decode(errors="surrogateescape") for path in done.stdout.split(b"\0") if path)
+
+
 def _look(source: Path, env: Mapping[str, str]) -> _Checkout | str:
     """Return what git knows about `source`, or why it knows nothing."""
-    scrubbed = {key: value for key, value in env.items() if not key.startswith("GIT_")} | {"GIT_OPTIONAL_LOCKS": "0"}
+    scrubbed = _scrubbed(env)
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

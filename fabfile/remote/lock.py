@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import paramiko
 
 LOCKED, STILL_BUSY, NO_DIRECTORY = 11, 12, 13
+QUIET_SECONDS = 120  # for how long an undo waits for the command that was broken off
 LIFETIME_SECONDS = 6 * 3600  # nothing holds a lock longer than this, not even a frozen client
 
 
@@ -46,9 +47,16 @@ class LockFiles:
         """The file that every command holds a shared lock on while it runs."""
         return f"{self.directory}/busy"
 
-    def acquire(self, wait_seconds: int, busy_seconds: int) -> Command:
+    def acquire(self, wait_seconds: int, busy_seconds: int, record: Mapping[str, object]) -> Command:
         """Return the command that takes the lock and keeps it until its standard input ends."""
-        return script("lock", self.directory, str(wait_seconds), str(busy_seconds), deadline=LIFETIME_SECONDS)
+        text = json.dumps(record, ensure_ascii=True)
+        return script("lock", self.directory, str(wait_seconds), str(busy_seconds), text, deadline=LIFETIME_SECONDS)
+
+    def quiet(self, seconds: int) -> Command:
+        """Return the command that waits until no command of ours runs any more; exit code 1 when one still does."""
+        return Command(
+            ("flock", "-w", str(seconds), self.busy, "true"), deadline=seconds + 10, accept=frozenset({0, 1})
+        )
 
 
 def project_lock(directory: str) -> LockFiles:
@@ -104,6 +112,7 @@ class Lock:
         self._record: dict[str, object] = {}
 
     def __enter__(self) -> Lock:
+        self._record = {"who": identity(), "what": self._purpose, "since": now(), "pid": os.getpid()}
         answer = self._try(0)
         if answer[0] == LOCKED and self._wait > 0:
             if callable(self._on_wait):
@@ -129,8 +138,6 @@ class Lock:
             )
         if code is not None:
             raise Failure(f"the lock could not be taken: {text}", host=self._server.name)
-        self._record = {"who": identity(), "what": self._purpose, "since": now(), "pid": os.getpid()}
-        self.step("begin")
         self._server.guard(self._files.busy)
         return self
 
@@ -148,6 +155,15 @@ class Lock:
                 time.sleep(0.002)
             self._channel.close()
         self._channel = None
+
+    def wait_until_quiet(self) -> None:
+        """Wait for a command of ours that was given up on: on the server it may still be at work."""
+        self._server.guard(None)
+        try:
+            if self._server.run(self._files.quiet(QUIET_SECONDS)).exit:
+                raise Failure("a command that was broken off is still running on the server", host=self._server.name)
+        finally:
+            self._server.guard(self._files.busy)
 
     def step(self, name: str) -> None:
         """Say in the holder's record which step we are at."""
@@ -168,10 +184,11 @@ class Lock:
 
     def _try(self, wait_seconds: int) -> tuple[int | None, str]:
         """Return (None, "") once the lock is held, otherwise the exit code and what was said."""
-        channel = self._server.open_channel(self._files.acquire(wait_seconds, self._busy))
+        record = {**self._record, "step": "begin"}
+        channel = self._server.open_channel(self._files.acquire(wait_seconds, self._busy, record))
         channel.settimeout(wait_seconds + self._busy + 30)
-        said = b""
-        while not said.endswith(b"\n"):
+        said, told = b"", False
+        while True:
             try:
                 piece = channel.recv(4096)
             except TimeoutError:
@@ -180,13 +197,19 @@ class Lock:
             if not piece:
                 break
             said += piece
-            if said.startswith(b"held\n"):
+            lines = said.split(b"\n")
+            if b"held" in lines:
                 self._channel = channel
                 return None, ""
+            if b"busy" in lines and not told:
+                told = True
+                if callable(self._on_wait):
+                    self._on_wait("the last command of an interrupted run, which is still at work on the server")
         code = channel.recv_exit_status()
         if code < 0:
             raise ConnectionLost("the connection broke while the lock was taken", host=self._server.name)
-        text = said.decode(errors="replace").strip() or channel.recv_stderr(4096).decode(errors="replace").strip()
+        words = [line for line in said.decode(errors="replace").splitlines() if line != "busy"]
+        text = "\n".join(words).strip() or channel.recv_stderr(4096).decode(errors="replace").strip()
         channel.close()
         return code, text
 

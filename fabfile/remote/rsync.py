@@ -42,15 +42,19 @@ class Upload:
         source: local directory; its contents are sent.
         target: directory on the server, made equal to the source.
         link_dest: directories on the server whose equal files are hard-linked instead of sent.
-        exclude: rsync patterns, besides `ALWAYS_EXCLUDED` and what `.gitignore` names.
+        exclude: rsync patterns, besides `ALWAYS_EXCLUDED`.
+        ignored: paths below the source that stay here (what git ignores), directories ending in a slash.
         deadline: seconds.
+        compare: send nothing, only find out what would be sent.
     """
 
     source: Path
     target: str
     link_dest: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
     deadline: float = 1800
+    compare: bool = False
 
     def argv(self, shell: Sequence[str]) -> tuple[str, ...]:
         """Return the rsync command line.
@@ -71,7 +75,8 @@ class Upload:
             "--stats",
             "--timeout=60",
             *(f"--exclude={pattern}" for pattern in (*ALWAYS_EXCLUDED, *self.exclude)),
-            "--filter=:- .gitignore",
+            *(f"--exclude=/{_literal(path)}" for path in self.ignored),
+            *(("--dry-run",) if self.compare else ()),
             *(f"--link-dest={directory}" for directory in self.link_dest),
             f"--rsh={shlex.join(shell)}",
             f"{self.source}/",
@@ -79,13 +84,19 @@ class Upload:
         )
 
 
+def _literal(path: str) -> str:
+    """Return a path as an rsync pattern that matches just it."""
+    return re.sub(r"([\\\[\]*?])", r"\\\1", path)
+
+
 @dataclass(frozen=True, slots=True)
 class UploadStatistics:
-    """What rsync says it did: files in the tree, files sent, bytes sent over the line."""
+    """What rsync says it did: files in the tree, files sent, bytes sent over the line, files removed there."""
 
     files: int
     sent: int
     bytes_sent: int
+    removed: int = 0
 
     def __str__(self) -> str:
         return f"{self.sent} of {self.files} files sent, {self.bytes_sent / 1024:,.0f} KiB"
@@ -103,6 +114,7 @@ def parse_statistics(text: str) -> UploadStatistics:
         files=int(re.sub(r"\D", "", regular.group(1))) if regular else figure("Number of files"),
         sent=figure(r"Number of (?:regular )?files transferred"),
         bytes_sent=figure("Total bytes sent"),
+        removed=figure(r"Number of deleted files"),
     )
 
 

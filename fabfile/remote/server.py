@@ -285,7 +285,7 @@ class Server:
         try:
             spare, self._spare = self._spare, None
             channel = spare.result() if spare is not None else self._transport.open_session(timeout=30)
-            _execute(channel, self._guarded(command))
+            _execute(self._transport, channel, self._guarded(command))
         except (paramiko.SSHException, OSError, EOFError):
             raise self._lost(command) from None
         self._prepare()
@@ -346,7 +346,7 @@ class Server:
         )
 
 
-def _execute(channel: paramiko.Channel, line: str) -> None:
+def _execute(transport: paramiko.Transport, channel: paramiko.Channel, line: str) -> None:
     """Ask for a command without waiting until sshd agrees: what goes to its standard input can follow at once.
 
     A refusal closes the channel; the command then ends without exit code, as when the connection breaks. paramiko's
@@ -361,7 +361,7 @@ def _execute(channel: paramiko.Channel, line: str) -> None:
     request.add_string("exec")
     request.add_boolean(True)  # sshd is to answer, for a refusal must not look like a command that says nothing
     request.add_string(line)
-    channel.transport._send_user_message(request)  # noqa: SLF001 - there is no public way to send a request
+    transport._send_user_message(request)  # type: ignore[attr-defined]  # nothing public sends a request
 
 
 def _send(channel: paramiko.Channel, data: bytes) -> None:

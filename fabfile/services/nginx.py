@@ -84,7 +84,7 @@ def site_file(project: Project) -> str:
 
 def switch(project: str, *, domain: str, text: str, generation: str) -> Command:
     """Return the command that puts an upstream file in force and confirms that it is."""
-    return script("switch", project, domain, generation, stdin=text.encode(), deadline=90)
+    return script("switch", project, domain, generation, stdin=text.encode(), deadline=150)
 
 
 def prove(domain: str, path: str, *, count: int, seconds: int, addresses: Sequence[str]) -> Command:
@@ -100,13 +100,8 @@ def watch(project: str, colour: Colour, *, seconds: int, domain: str, path: str,
     )  # fmt: skip
 
 
-def drain(project: str, ports: Sequence[int], *, seconds: int, text: str = "") -> Command:
-    """Return the command that waits until nothing reaches a colour any more.
-
-    Arguments:
-        text: the upstream file from now on; it must mean the same for nginx, which is not reloaded.
-    """
+def drain(ports: Sequence[int], *, seconds: int) -> Command:
+    """Return the command that waits until nothing reaches a colour any more."""
     return script(
-        "drain", project, str(seconds), str(KEEPALIVE_MIN_SECONDS), *map(str, ports),
-        stdin=text.encode(), deadline=seconds + 30, stream=True,
-    )  # fmt: skip
+        "drain", str(seconds), str(KEEPALIVE_MIN_SECONDS), *map(str, ports), deadline=seconds + 30, stream=True
+    )

@@ -29,3 +29,9 @@ def _environment() -> Environment:
 def render(name: str, **values: object) -> str:
     """Return the template `templates/<name>.j2` with these values; a missing value is an error."""
     return _environment().get_template(f"{name}.j2").render(**values)
+
+
+def prepare(*names: str) -> None:
+    """Compile templates before they are needed."""
+    for name in names:
+        _environment().get_template(f"{name}.j2")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fabfile.model import retention
 from fabfile.model.colour import Colour
 from fabfile.model.failure import Failure
+from fabfile.model.version import ignored
 from fabfile.remote import rsync
 from fabfile.remote.command import Answer, Command, script
 from fabfile.services import compose, docker, nginx, postgres
@@ -40,6 +41,7 @@ class Target:
     record: Record
     source: Path | None = None
     generation: str = field(default_factory=nginx.new_generation)
+    settled_generation: str = field(default_factory=nginx.new_generation)
 
     @property
     def version(self) -> str:
@@ -73,40 +75,30 @@ class Target:
             env_text=self.facts.env_text,
         )
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether the old colour stands by as nginx's backup after the switch."""
+        return bool(self.project.deploy.watch_seconds) and self.facts.live.colour is not None
+
     def upstream(self, *, with_backup: bool) -> str:
         """Return the upstream file that makes this release live."""
         return nginx.upstream_file(
             self.project.name,
             colour=self.colour,
             release=self.version,
-            generation=self.generation,
+            generation=self.generation if with_backup or not self.is_watched else self.settled_generation,
             ports=self.ports(self.colour),
             backup_ports=self.ports(self.facts.live.colour) if with_backup else (),
         )
 
-    @property
-    def upstream_settled(self) -> str:
-        """The upstream file of what is live now, without a backup; the same generation, for nginx nothing changes."""
-        live = self.facts.live
-        if live.colour is None:
-            return ""
-        return nginx.upstream_file(
-            self.project.name,
-            colour=live.colour,
-            release=live.release,
-            generation=live.generation,
-            ports=self.ports(live.colour),
-        )
-
-    @property
-    def upstream_before(self) -> str:
-        """The upstream file to go back to, with a generation of its own so that going back can be confirmed."""
+    def upstream_of_live(self, generation: str) -> str:
+        """Return the upstream file of what is live now, without a backup."""
         live = self.facts.live
         return nginx.upstream_file(
             self.project.name,
             colour=live.colour,
             release=live.release,
-            generation=nginx.new_generation(),
+            generation=generation,
             ports=self.ports(live.colour) or self.ports(self.colour),
         )
 
@@ -116,12 +108,14 @@ def new_release(project: Project, host: Host, facts: Facts, *, record: Record, s
     target = Target(project, host, facts, record, source)
     return [
         *_decide(target),
-        *_clear_idle(target),
+        *_vouch(target, late=True),
         *(_upload(target) if source is not None else _render(target)),
         _image(target),
         *_data(target),
         *(_migrate(target) if project.migrate else ()),
-        *_go_live(target, what="deploy"),
+        *_clear_idle(target),
+        # Kept containers of the same name may have been made from what this release was before it was mended.
+        *_go_live(target, what="deploy", again=False),
     ]
 
 
@@ -132,29 +126,62 @@ def known_release(project: Project, host: Host, facts: Facts, *, record: Record,
         what: "rollback", or "deploy" for the same release with new settings.
     """
     target = Target(project, host, facts, record)
-    return [*_decide(target), *_clear_idle(target), *_render(target), *_data(target), *_go_live(target, what=what)]
+    again = _can_start_again(target)
+    return [
+        *_decide(target),
+        *_vouch(target, late=True),
+        *_render(target),
+        *_data(target),
+        # A standby that runs, or that serves as backup because the live release is down, is not stopped first.
+        *(() if again and stands_by(facts, record.version) else _clear_idle(target)),
+        *_go_live(target, what=what, again=again),
+    ]
 
 
 def recovery(project: Project, host: Host, facts: Facts) -> list[Step]:
-    """Return the steps that finish or undo what an interrupted command left; an empty list when all is well."""
+    """Return the steps that finish or undo what an interrupted command left; an empty list when all is well.
+
+    Raises `Failure` when the live release has no containers any more: that takes a deploy.
+    """
     live = facts.live
+    target = Target(project, host, facts, Record(""))
     steps: list[Step] = []
     if live.colour is not None and live.release is not None:
+        if not facts.app(live.colour):
+            raise Failure(
+                f"{live.release} ({live.colour}) is live, but its containers are gone",
+                host=host.name,
+                visitors="errors, until it is deployed again",
+                then=f"fab -H {host.name} deploy --project {project.name} --version {live.release}",
+            )
+        # First of all what is live has to run: nginx must not be sent to a colour that is down.
         dead = [c for c in facts.app(live.colour) if not c.running]
-        if dead:
-            steps += _start_live(project, facts, dead)
-        record = facts.record(live.release) or Record(live.release)
-        if facts.current != live.release or record.state != "good":
-            steps.append(_record(project, facts, record, history=""))
-    target = Target(project, host, facts, Record(""))
-    # First of all: until nginx does what the file says, the colour that seems idle may be serving.
-    steps = [*_decide(target), *steps]
-    if project.deploy.standby == "cold":
+        steps += _start_live(project, facts, dead) if dead else []
+    steps += [*_decide(target), *_vouch(target, late=False)]
+    spare = facts.record(facts.app(facts.idle)[0].release) if facts.app(facts.idle) else None
+    if project.deploy.standby == "cold" or spare is None or spare.state != "good":
         steps += _clear_idle(target)
     # What was begun and never got live goes, with its containers; a failed release stays to be looked into.
     begun = {record.version for record in facts.releases if record.state == "unfinished"} - {live.release}
     stay = [container for container in facts.containers if container.release not in begun]
     return [*steps, *_tidy(project, facts, live=live.release, containers=stay)]
+
+
+def stands_by(facts: Facts, version: str) -> bool:
+    """Whether the idle colour runs this release, healthy."""
+    containers = facts.app(facts.idle)
+    return bool(containers) and all(c.healthy and c.release == version for c in containers)
+
+
+def comparison(project: Project, version: str, source: Path) -> rsync.Upload:
+    """Return the upload that only finds out whether a source is what lies on the server as this release."""
+    return rsync.Upload(
+        source=source,
+        target=f"{project.release_directory(version)}/source",
+        exclude=project.exclude,
+        ignored=ignored(source),
+        compare=True,
+    )
 
 
 def is_settled(project: Project, facts: Facts, target_settings: str) -> bool:
@@ -171,11 +198,52 @@ def _decide(target: Target) -> list[Step]:
     project, live = target.project, target.facts.live
     if not target.facts.undecided or live.colour is None:
         return []
-    command = nginx.switch(
-        project.name, domain=project.domain, text=target.upstream_settled, generation=live.generation
-    )
+    text = target.upstream_of_live(live.generation)
+    command = nginx.switch(project.name, domain=project.domain, text=text, generation=live.generation)
     what = f"nginx has not taken over the upstream file, which says {live.colour}: reload it"
     return [Step("decide", what, sending(command, _last_line))]
+
+
+def _vouch(target: Target, *, late: bool) -> list[Step]:
+    """A release went live and its command broke off before it was recorded: prove it now, then record it.
+
+    Arguments:
+        late: whether a failure is a warning: what comes next replaces this release anyway.
+    """
+    project, facts = target.project, target.facts
+    live = facts.live
+    if live.colour is None or live.release is None:
+        return []
+    record = facts.record(live.release) or Record(live.release)
+    if facts.current == live.release and record.state == "good":
+        return []
+    prove = _proof(project, target.addresses(live.colour))
+    spare = facts.app(facts.idle)
+    good = bool(spare) and all(c.running for c in spare) and _is_good(facts, spare[0].release)
+
+    def do(run: Run) -> str:
+        run.send(prove)
+        run.send(script("record", project.name, record.version, record.ended("good", why="").json(), ""))
+        return f"{live.release} answers and is recorded"
+
+    def back(run: Run) -> str:
+        text = nginx.upstream_file(
+            project.name,
+            colour=facts.idle,
+            release=spare[0].release,
+            generation=nginx.new_generation(),
+            ports=[facts.ports.app(facts.idle, i) for i in range(len(spare))],
+        )
+        run.send(_switch_to(project, text))
+        return f"{spare[0].release} ({facts.idle}) is live again"
+
+    what = f"{live.release} went live without being recorded: prove that it answers, then record it"
+    return [Step("vouch", what, do, undo=back if good and not late else None, late=late)]
+
+
+def _is_good(facts: Facts, version: str) -> bool:
+    record = facts.record(version)
+    return record is not None and record.state == "good"
 
 
 def _clear_idle(target: Target) -> list[Step]:
@@ -185,13 +253,36 @@ def _clear_idle(target: Target) -> list[Step]:
         return []
     deploy = project.deploy
     ports = [facts.ports.app(facts.idle, i) for i in range(len(facts.app(facts.idle)))]
-    drain = nginx.drain(project.name, ports, seconds=deploy.drain_seconds, text=target.upstream_settled)
+    drain = nginx.drain(ports, seconds=deploy.drain_seconds)
     stop = compose.stop(project.name, facts.idle, grace_seconds=deploy.grace_seconds)
+    steps = []
+    if " backup;" in facts.upstream_text and facts.live.colour is not None:
+        text = target.upstream_of_live(nginx.new_generation())
+        steps.append(
+            Step("settle", f"{facts.idle} is no backup any more", sending(_switch_to(project, text), _last_line))
+        )
     return [
+        *steps,
         Step(f"drain {facts.idle}", f"{facts.idle} is not live but runs: let it finish its requests",
              sending(drain, _last_line)),
         Step(f"stop {facts.idle}", f"stop {facts.idle}, keeping its containers", sending(stop, _last_line)),
     ]  # fmt: skip
+
+
+def _switch_to(project: Project, text: str) -> Command:
+    generation = nginx.parse_upstream(text).generation
+    return nginx.switch(project.name, domain=project.domain, text=text, generation=generation)
+
+
+def _proof(project: Project, addresses: Sequence[str]) -> Command:
+    return nginx.prove(
+        project.domain,
+        project.health.path,
+        count=project.deploy.prove_requests,
+        # Many answers may be asked for; each takes a few milliseconds of its own.
+        seconds=PROVE_SECONDS + project.deploy.prove_requests // 10,
+        addresses=addresses,
+    )
 
 
 def _upload(target: Target) -> list[Step]:
@@ -204,6 +295,7 @@ def _upload(target: Target) -> list[Step]:
         # Up to here a release is the same tree; rsync looks through both in this order.
         link_dest=tuple(f"{project.release_directory(name)}/source" for name in dict.fromkeys(known)),
         exclude=project.exclude,
+        ignored=ignored(target.source),
         deadline=UPLOAD_SECONDS,
     )
 
@@ -297,23 +389,23 @@ def _dump(target: Target) -> Step:
     return Step("dump", f"dump {project.postgres_database} before the migration, and read it back", do)
 
 
-def _go_live(target: Target, *, what: str) -> list[Step]:
-    """From the start of the idle colour to the end: the same for a deploy and a rollback."""
+def _go_live(target: Target, *, what: str, again: bool) -> list[Step]:
+    """From the start of the idle colour to the end: the same for a deploy and a rollback.
+
+    Arguments:
+        again: start the idle colour's kept containers; those that run already, as a hot standby does, go on.
+    """
     project, facts, colour = target.project, target.facts, target.colour
     old = facts.live.colour
-    again = _can_start_again(target)
     steps = [
         _start(target, again=again),
         _gate(target, again=again),
         _switch(target),
         Step("prove", f"{target.version} answers {project.deploy.prove_requests} times through the front door",
-             sending(nginx.prove(project.domain, project.health.path, count=project.deploy.prove_requests,
-                                 seconds=PROVE_SECONDS, addresses=target.addresses(colour)), _last_line)),
+             sending(_proof(project, target.addresses(colour)), _last_line)),
+        *(_watch(target) if target.is_watched else ()),
+        *(_retire(target, old) if old is not None else ()),
     ]  # fmt: skip
-    if project.deploy.watch_seconds and old is not None:
-        steps.append(_watch(target))
-    if old is not None:
-        steps += _retire(target, old)
     return [
         *steps,
         _record(project, facts, target.record, history=what),
@@ -333,6 +425,14 @@ def _can_start_again(target: Target) -> bool:
 def _start(target: Target, *, again: bool) -> Step:
     project, colour = target.project, target.colour
     where = ", ".join(target.addresses(colour))
+    deploy = project.deploy
+
+    def undo(run: Run) -> str:
+        if run.found.get("switched"):
+            # It has served: let it finish what it was given.
+            run.send(nginx.drain(target.ports(colour), seconds=deploy.drain_seconds))
+        return _last_line(run.send(compose.stop(project.name, colour, grace_seconds=deploy.grace_seconds)))
+
     return Step(
         f"start {colour}",
         f"{'start the kept containers of' if again else 'start'} {target.version} as {colour} on {where}",
@@ -345,7 +445,7 @@ def _start(target: Target, *, again: bool) -> Step:
                 containers=tuple(c.id for c in target.facts.app(colour)),
             )
         ),
-        undo=sending(compose.stop(project.name, colour, grace_seconds=project.deploy.grace_seconds), _last_line),
+        undo=undo,
     )
 
 
@@ -388,28 +488,25 @@ def _unhealthy(run: Run, answer: Answer, what: str) -> Failure:
 
 def _switch(target: Target) -> Step:
     project, old = target.project, target.facts.live
-    forward = nginx.switch(
-        project.name,
-        domain=project.domain,
-        text=target.upstream(with_backup=True),
-        generation=target.generation,
-    )
+    forward = _switch_to(project, target.upstream(with_backup=target.is_watched))
+
+    def do(run: Run) -> str:
+        run.found["switched"] = "perhaps"
+        return _last_line(run.send(forward))
 
     def back(run: Run) -> str:
-        text = target.upstream_before
-        marker = nginx.parse_upstream(text).generation
-        run.send(nginx.switch(project.name, domain=project.domain, text=text, generation=marker))
+        run.send(_switch_to(project, target.upstream_of_live(nginx.new_generation())))
         return f"{old.release} ({old.colour}) is live again" if old.release else "nothing is live"
 
     return Step(
         "switch",
         f"point nginx from {old.colour or 'nothing'} to {target.colour}: from here visitors see {target.version}",
-        sending(forward, _last_line),
+        do,
         undo=back,
     )
 
 
-def _watch(target: Target) -> Step:
+def _watch(target: Target) -> list[Step]:
     project, seconds = target.project, target.project.deploy.watch_seconds
     command = nginx.watch(
         project.name,
@@ -426,7 +523,11 @@ def _watch(target: Target) -> Step:
             raise _unhealthy(run, answer, f"{target.version} failed while it was watched")
         return _last_line(answer)
 
-    return Step("watch", f"look at {target.version} for {seconds} s, the old release stands by as backup", do)
+    settle = _switch_to(project, target.upstream(with_backup=False))
+    return [
+        Step("watch", f"look at {target.version} for {seconds} s, the old release stands by as backup", do),
+        Step("settle", "the old release is no backup any more", sending(settle, _last_line), late=True),
+    ]
 
 
 def _retire(target: Target, old: Colour) -> list[Step]:
@@ -434,12 +535,7 @@ def _retire(target: Target, old: Colour) -> list[Step]:
     project = target.project
     deploy = project.deploy
 
-    drain = nginx.drain(
-        project.name,
-        target.ports(old),
-        seconds=deploy.drain_seconds,
-        text=target.upstream(with_backup=False),  # the old colour is no backup any more
-    )
+    drain = nginx.drain(target.ports(old), seconds=deploy.drain_seconds)
     what = f"until no connection to {old} is left, at most {deploy.drain_seconds} s"
     steps = [Step("drain", what, sending(drain, _last_line), late=True)]
     if deploy.standby == "cold":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
 
 from fabfile.model import dotenv, retention
 from fabfile.model.colour import Colour
@@ -149,15 +151,21 @@ class Facts:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Values that nobody may see: every value of `.env` that is not plainly public."""
-        return tuple(Secret(value) for key, value in self.env.items() if is_secret(key, value))
+        return tuple(Secret(text) for key, value in self.env.items() for text in secret_parts(key, value))
 
 
 PUBLIC = ("_PORT", "_USER", "_DB", "ENVIRONMENT", "WORKERS", "ALGORITHM", "_DAYS", "_MINUTES", "_ORIGINS", "_DOMAIN")
+SHORTEST_SECRET = 8  # shorter values are words such as "true" or "production": hiding them would hide the message
 
 
-def is_secret(key: str, value: str) -> bool:
-    """Whether a value of `.env` is to be hidden: all but names of users, ports, domains and short words."""
-    return bool(value) and not key.upper().endswith(PUBLIC) and len(value) >= 8
+def secret_parts(key: str, value: str) -> tuple[str, ...]:
+    """Return what is to be hidden of a value of `.env`: nothing of public ones; a URL's password on its own too."""
+    found = re.search(r"://[^/@\s]*:([^@\s]+)@", value)
+    if found:
+        return (value, found.group(1), unquote(found.group(1)))
+    if key.upper().endswith(PUBLIC) or len(value) < SHORTEST_SECRET:
+        return ()
+    return (value,)
 
 
 def sections(text: str) -> dict[str, str]:
@@ -188,6 +196,13 @@ def parse(project: str, text: str) -> Facts:
             then="look at it with server.doctor, set it up with server.bootstrap",
         )
     numbers = parse_registry(part["registry"]) if part["registry"].strip() else {}
+    if project in numbers and not nginx.HEADER.search(part["upstream"]):
+        raise Failure(
+            f"/opt/nginx/upstreams/{project}.conf does not say what is live, so nothing is started or stopped",
+            details=(part["upstream"][:200] or "it is empty or missing",),
+            then=f"fab project.create --project {project} makes it anew if it is missing; then look which containers "
+            f"run: docker ps --filter label=slipway.project={project}",
+        )
     disk = part["disk"].splitlines()
     test = part["nginx-test"]
     # What `cat` printed has lost its last newline in the sections.
@@ -248,8 +263,14 @@ def _json(text: str) -> dict[str, Any]:
 
 def _record(line: str) -> Record:
     version, _, text = line.partition(" ")
-    known = {name for name in Record.__dataclass_fields__ if name != "version"}
-    return Record(version, **{key: value for key, value in _json(text).items() if key in known})
+    fields = {name: field for name, field in Record.__dataclass_fields__.items() if name != "version"}
+    # A record is there for people and may have been edited: what has another type than it should is left out.
+    values = {
+        key: value
+        for key, value in _json(text).items()
+        if key in fields and (isinstance(value, str | bool) or (value is None and fields[key].default is None))
+    }
+    return Record(version, **values)  # type: ignore[arg-type]  # JSON, looked through above
 
 
 def _free(line: str) -> int:

@@ -157,6 +157,13 @@ def _run_one(step: Step, run: Run, timings: list[Timing]) -> None:
 
 def _undo(undo: Sequence[Step], run: Run, timings: list[Timing]) -> None:
     with ignoring_signals():
+        if undo and run.lock is not None:
+            try:
+                run.lock.wait_until_quiet()
+            except ConnectionLost:
+                raise
+            except Failure as failure:
+                run.reporter.note(f"warning: {failure.what}")
         for step in reversed(undo):
             assert step.undo is not None  # noqa: S101 - only such are registered
             try:
@@ -164,8 +171,8 @@ def _undo(undo: Sequence[Step], run: Run, timings: list[Timing]) -> None:
                     detail.append(step.undo(run))
             except ConnectionLost:
                 raise
-            except Failure as failure:
-                run.reporter.note(f"warning: undo {step.name}: {failure.what}")
+            except Exception as failure:
+                run.reporter.note(f"warning: undo {step.name}: {getattr(failure, 'what', failure)}")
 
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -191,7 +198,9 @@ def ignoring_signals() -> Iterator[None]:
 
 @contextmanager
 def _handling(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    # What is ignored already stays so: `nohup` means that a closed terminal is no reason to stop.
+    heard = [number for number in SIGNALS if handler is signal.SIG_IGN or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

@@ -14,11 +14,15 @@ from typing import Any
 
 from fabfile.model.failure import Failure
 from sandbox.bench.bed import ROOT, Bed, Done, Project, ready
-from sandbox.bench.figures import PLAIN, ROUND_TRIP_MS, WATCHED, Figure, gathered, judged, round_trips, rows
+from sandbox.bench.figures import HOT, PLAIN, ROUND_TRIP_MS, WATCHED, Figure, gathered, judged, round_trips, rows
 from sandbox.bench.visitor import Visitor
 from sandbox.load import Load, Report
 
-WATCH_SECONDS = {PLAIN: 0, WATCHED: 5}
+SETTINGS: dict[str, dict[str, Any]] = {
+    PLAIN: {"watch_seconds": 0},  # as Kamal, which does not watch
+    WATCHED: {},
+    HOT: {"watch_seconds": 0, "standby": "hot"},
+}
 SMALL, EXAMPLE = "bench", "muscleup"
 Say = Callable[[str], None]
 
@@ -69,7 +73,7 @@ class Small:
         if visitor.failed:
             raise Failure(f"{visitor.failed} requests failed during the switch to {version}", details=(done.text,))
         self.live = version
-        return {"wall": done.wall, "first": visitor.first(version) - done.began, **_named(done)}
+        return {"wall": done.wall, "first": visitor.first(version) - done.began, **named(done)}
 
 
 def run(*, name: str, runs: int, json_file: str, say: Say = print) -> dict[str, Any]:
@@ -118,8 +122,8 @@ def show(results: dict[str, Any]) -> None:
 def _near_and_far(small: Small, runs: int, say: Say) -> dict[str, Any]:
     """Return deploys and rollbacks by setting and distance."""
     results: dict[str, Any] = {"deploy": {}, "rollback": {}}
-    for setting, seconds in WATCH_SECONDS.items():
-        small.project.set(watch_seconds=seconds)
+    for setting, deploy in SETTINGS.items():
+        small.project.set(**deploy)
         for milliseconds in ROUND_TRIP_MS:
             say(f"== deploy and rollback, {setting}, round trip {milliseconds} ms, {runs} times")
             taken: dict[str, list[dict[str, float]]] = {"deploy": [], "rollback": []}
@@ -153,7 +157,7 @@ def _refused(small: Small, runs: int, say: Say) -> dict[str, Any]:
     taken = []
     for _ in range(runs):
         done = small.project.deploy(small.next(crash_at_start=True), code=1)
-        taken.append({"wall": done.wall, **_named(done)})
+        taken.append({"wall": done.wall, **named(done)})
     say(f"   {_summary(taken)}")
     return gathered(taken)
 
@@ -187,7 +191,7 @@ def _streams(small: Small, runs: int, say: Say) -> dict[str, Any]:
             report = load.stop()
         small.live = version
         lived, ends = _lives(report, switched)
-        taken.append({"wall": done.wall, **lived, **_named(done)})
+        taken.append({"wall": done.wall, **lived, **named(done)})
         for kind, how in ends.items():
             closed[kind].append(how)
     say(f"   {_summary(taken)}")
@@ -195,9 +199,19 @@ def _streams(small: Small, runs: int, say: Say) -> dict[str, Any]:
 
 
 def _listeners(small: Small) -> Load:
-    nobody = {"keep_alive": 0, "new_connection": 0, "idle": 0, "post_keep_alive": 0, "post_new_connection": 0}
-    base = f"http://127.0.0.1:{small.project.bed.http_port}"
-    return Load(base=base, host=small.project.domain, stream="/stream", websocket="/ws", slow_clients=0, **nobody)
+    """Return one event stream and one WebSocket, and no other traffic."""
+    return Load(
+        base=f"http://127.0.0.1:{small.project.bed.http_port}",
+        host=small.project.domain,
+        stream="/stream",
+        websocket="/ws",
+        keep_alive=0,
+        new_connection=0,
+        idle=0,
+        post_keep_alive=0,
+        post_new_connection=0,
+        slow_clients=0,
+    )
 
 
 def _both_open(in_flight: dict[str, int]) -> bool:
@@ -218,22 +232,23 @@ def _example(bed: Bed, runs: int, say: Say) -> dict[str, Any]:
     entry = tomllib.loads((ROOT / "hosts.toml").read_text())["projects"][EXAMPLE]
     settings = {key: value for key, value in entry.items() if key not in {"hosts", "domain", "source", "slack"}}
     project = bed.project(EXAMPLE, EXAMPLE, **settings)
-    stamp, results = int(time.time()), {}
+    stamp = int(time.time())
+    results: dict[str, Any] = {}
     project.deploy(f"e{stamp}")  # builds all layers, makes the database
-    for setting, seconds in WATCH_SECONDS.items():
-        project.set(watch_seconds=seconds)
+    for setting in (PLAIN, WATCHED):
+        project.set(**SETTINGS[setting])
         taken = []
         for number in range(runs):
-            version = f"e{stamp}-{seconds}-{number}"
+            version = f"e{stamp}-{len(results)}-{number}"
             (project.source / "app" / "greeting.txt").write_text(f"Hello from {version}\n")
             done = project.deploy(version)
-            taken.append({"wall": done.wall, **_named(done)})
+            taken.append({"wall": done.wall, **named(done)})
         say(f"   {setting}: {_summary(taken)}")
         results[setting] = gathered(taken)
     return results
 
 
-def _named(done: Done) -> dict[str, float]:
+def named(done: Done) -> dict[str, float]:
     """Return the seconds of every step under names that no other figure has; colours alternate and are left out."""
     steps: dict[str, float] = {}
     for name, seconds in done.steps.items():

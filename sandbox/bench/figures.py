@@ -66,7 +66,7 @@ class Target:
     limit: float | None = None
 
 
-PLAIN, WATCHED = "without watch", "default settings"
+PLAIN, WATCHED, HOT = "without watch", "default settings", "hot standby"
 ROUND_TRIP_MS = (0, 50, 150)
 
 
@@ -88,6 +88,7 @@ TARGETS = (
     *_at("deploy, watched 5 s, to the first new answer", "deploy", WATCHED, "first", [NOTHING] * 3),
     *_at("rollback to the first old answer", "rollback", PLAIN, "first", [(2.5, 1.8), (4.0, 2.5), (7.8, 4.0)]),
     *_at("rollback", "rollback", PLAIN, "wall", [(2.9, None), (4.7, None), (9.4, None)]),
+    *_at("rollback to a hot standby, to the first old answer", "rollback", HOT, "first", [NOTHING] * 3),
     *_at("rollback, watched 5 s, to the first old answer", "rollback", WATCHED, "first", [NOTHING] * 3),
     Target("a release that exits at once is refused", ("refused", "wall"), 34.0, 3.0),
     Target("deploy of an unchanged version", ("unchanged", "wall")),

@@ -17,13 +17,12 @@ from sandbox.bench.figures import Figure
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1.5  # times the import of Fabric itself
 IMPORT = (sys.executable, "-c", "import fabric")
-LIST = (str(Path(sys.executable).with_name("fab")), "--list")
-WRAPPED = (str(ROOT / "fab"), "--list")
+LIST = (str(ROOT / "fab"), "--list")
 
 
 def run(*, runs: int, json_file: str) -> dict[str, Any]:
     """Measure `fab --list` against `python -c "import fabric"`, in turns, print and return the figures."""
-    commands = {"import fabric": IMPORT, "fab --list": LIST, "./fab --list": WRAPPED}
+    commands = {"import fabric": IMPORT, "fab --list": LIST}
     taken: dict[str, list[float]] = {name: [] for name in commands}
     for command in commands.values():
         seconds(command)  # compiles, and fills the system's caches

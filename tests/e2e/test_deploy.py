@@ -96,6 +96,44 @@ def test_a_failing_build_changes_nothing_for_visitors(shop: Project) -> None:
     shop.deploy("built-again")
 
 
+def test_a_failing_migration_leaves_visitors_on_the_old_release(shop: Project) -> None:
+    live = shop.visible
+    shop.set(migrate=["python", "-c", "raise SystemExit('there is no such column')"])
+    with shop.load() as load:
+        failed = shop.deploy("bad-schema", code=1)
+        report = load.stop()
+    shop.set(migrate=[])
+    assert report.failed == 0, report.errors
+    assert set(report.releases) == {live}
+    assert "'migrate'" in failed.err
+    assert "there is no such column" in failed.err
+    assert f"visitors: {live}" in failed.err
+    shop.deploy("good-schema")
+    assert shop.visible == "good-schema"
+
+
+def test_a_rollback_keeps_the_release_that_serves_when_the_live_one_is_down(shop: Project) -> None:
+    shop.set(deploy={**QUICK, "watch_seconds": 60})
+    before = shop.visible
+    process = shop.start_deploy("falls")
+    _read_until(process, "prove")
+    process.kill()
+    process.communicate()
+    colour = shop.fab("status").out.split("(")[1].split(")")[0]
+    shop.set(deploy=QUICK)
+    with shop.load() as load:
+        load.wait_until(lambda p: p.requests > 50, within=20, what="traffic")
+        # What is live dies; nginx's backup serves. Neither a deploy nor the rollback may stop that.
+        shop.world.on_server("docker", "stop", "--time", "0", f"shop-{colour}-app-{colour}-1-1")
+        refused = shop.deploy("next", code=1)
+        assert "serves in its place" in refused.err
+        shop.fab("rollback", "--to", before)
+        report = load.stop()
+    assert shop.visible == before
+    assert report.failed <= 3, report.errors
+    shop.deploy("after-the-fall")
+
+
 def test_a_key_of_the_example_that_env_lacks_stops_the_deploy_before_anything(shop: Project) -> None:
     live, example = shop.visible, shop.source / ".env.example"
     example.write_text("SECRET_KEY=\nPAYMENT_TOKEN=put yours here\n")
@@ -227,7 +265,7 @@ def test_an_upload_sends_only_what_changed_and_shares_the_rest(shop: Project) ->
     # The example's release.json differs too: it names the version
     assert re.search(r"2 of 10\d\d files sent", done.out), done.out
     text = shop.world.on_server(
-        "sh", "-c", "cd /opt/projects/shop/releases && find files-2/assets -type f -links 1 | wc -l"
+        "sh", "-c", "cd /opt/projects/shop/releases && find files-2/source/assets -type f -links 1 | wc -l"
     )
     assert text.strip() == "1"
 

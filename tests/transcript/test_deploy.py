@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -13,21 +14,26 @@ from fabfile.model.secret import Secret
 from tests.fake_host import PASSWORD, SECRET_KEY
 from tests.transcript.conftest import Fabulous, Prepare, leaks
 
-LOOK = ["lock /opt/projects/mini/.deploy 0 900", "facts mini"]
+LOOK = ["lock /opt/projects/mini/.deploy 0 900 <holder>", "facts mini"]
 UPLOAD = [
     "rsync --link-dest=/opt/projects/mini/releases/v1/source /opt/projects/mini/releases/v2.partial",
     "place mini v2 green <unfinished>",
 ]
+COMPARE = "rsync --dry-run /opt/projects/mini/releases/v1/source"
 BUILD = ["build mini v2 . Dockerfile"]
 START = ["start mini v2 green fresh"]
 GATE = ["gate mini green fresh 60 /health mini.localhost 8002"]
 SWITCH = ["switch mini mini.localhost <generation>"]
 PROVE = ["prove mini.localhost /health 5 15 127.0.0.1:8002"]
 WATCH = ["watch mini green 5 mini.localhost /health 127.0.0.1:8002"]
-DRAIN = ["drain mini 30 10 8001"]
+SETTLE = SWITCH
+DRAIN = ["drain 30 10 8001"]
 STOP_BLUE = ["stop mini blue 30"]
 RECORD = ["record mini v2 <good> <good>"]
+QUIET = ["flock -w 120 /opt/projects/mini/.deploy/busy true"]
+DRAIN_GREEN = ["drain 30 10 8002"]
 STOP_GREEN = ["stop mini green 30"]
+SWITCH_BACK = [*QUIET, *SWITCH, *DRAIN_GREEN, *STOP_GREEN]
 MARK = ["facts mini", "mark mini v2 <bad> <failed>"]
 BEFORE_SWITCH = [*LOOK, *UPLOAD, *BUILD, *START, *GATE]
 SICK = "@@ reason\nmini-green-1 is exited (exit code 3)\n@@ log mini-green-1\nTraceback\nKeyError: 'TOKEN'\n"
@@ -40,7 +46,7 @@ def test_a_new_release_goes_live_on_the_other_colour(prepare: Prepare, fab: Fabu
     ended = fab("-H", "prod", "deploy", "--project", "mini", "--version", "v2")
     assert (ended.code, ended.err) == (0, "")
     assert fake.transcript == [
-        *BEFORE_SWITCH, *SWITCH, *PROVE, *WATCH, *DRAIN, *STOP_BLUE, *RECORD
+        *BEFORE_SWITCH, *SWITCH, *PROVE, *WATCH, *SETTLE, *DRAIN, *STOP_BLUE, *RECORD
     ]  # fmt: skip
     assert (fake.world.live.colour, fake.world.live.release) == ("green", "v2")
     assert fake.world.running("green")
@@ -94,16 +100,19 @@ def test_every_replica_is_started_gated_and_proved(prepare: Prepare, fab: Fabulo
     fake.deployed("v1")
     assert fab("deploy", "--version", "v2").code == 0
     assert "gate mini green fresh 60 /health mini.localhost 8002 8004" in fake.transcript
-    assert "drain mini 30 10 8001 8003" in fake.transcript
+    assert "drain 30 10 8001 8003" in fake.transcript
     assert "server 127.0.0.1:8004" in fake.world.upstream
 
 
 def test_a_deploy_of_the_live_version_does_nothing(prepare: Prepare, fab: Fabulous) -> None:
     fake = prepare()
     fake.deployed("v1")
+    before = deepcopy(fake.world)
+    before.journal = fake.world.journal  # it tells of the look
     ended = fab("deploy", "--version", "v1")
-    assert (ended.code, fake.transcript) == (0, LOOK)
+    assert (ended.code, fake.transcript) == (0, [*LOOK, COMPARE])
     assert "v1 is already live on prod: nothing to do" in ended.out
+    assert fake.world == before
 
 
 def test_changed_settings_start_the_live_release_again_without_upload_or_build(prepare: Prepare, fab: Fabulous) -> None:
@@ -115,26 +124,35 @@ def test_changed_settings_start_the_live_release_again_without_upload_or_build(p
     assert "its settings (.env, hosts.toml) have changed" in ended.out
     assert fake.transcript == [
         *LOOK,
+        COMPARE,
         "place mini v1 green <good>",
         "start mini v1 green fresh",
         *GATE,
         *SWITCH,
         *PROVE,
         *WATCH,
+        *SETTLE,
         *DRAIN,
         *STOP_BLUE,
         "record mini v1 <good> <good>",
     ]
 
 
-def test_a_hot_standby_is_not_stopped_after_the_deploy_but_before_the_next(prepare: Prepare, fab: Fabulous) -> None:
+def test_a_hot_standby_goes_on_until_the_next_release_is_ready_to_start(prepare: Prepare, fab: Fabulous) -> None:
     fake = prepare('[projects.mini.deploy]\nstandby = "hot"\n')
     fake.deployed("v1")
     assert fab("deploy", "--version", "v2").code == 0
     assert not any(line.startswith("stop") for line in fake.transcript)
     fake.transcript.clear()
     assert fab("deploy", "--version", "v3").code == 0
-    assert fake.transcript[:4] == [*LOOK, "drain mini 30 10 8001", "stop mini blue 30"]
+    assert fake.transcript[2:7] == [
+        "rsync --link-dest=/opt/projects/mini/releases/v2/source /opt/projects/mini/releases/v3.partial",
+        "place mini v3 blue <unfinished>",
+        "build mini v3 . Dockerfile",
+        "drain 30 10 8001",
+        "stop mini blue 30",
+    ]
+    assert fake.transcript[7] == "start mini v3 blue fresh blue-1"
 
 
 def test_the_result_for_machines_is_json_and_nothing_else(prepare: Prepare, fab: Fabulous) -> None:
@@ -145,8 +163,8 @@ def test_the_result_for_machines_is_json_and_nothing_else(prepare: Prepare, fab:
         "prod", "mini", "v2", "deployed",
     )  # fmt: skip
     assert list(result["steps"]) == [
-        "connect", "lock", "preflight", "upload", "image", "start green", "gate", "switch", "prove", "watch", "drain",
-        "stop blue", "record",
+        "connect", "lock", "preflight", "upload", "image", "start green", "gate", "switch", "prove", "watch",
+        "settle", "drain", "stop blue", "record",
     ]  # fmt: skip
 
 
@@ -172,11 +190,11 @@ def test_a_plan_prints_steps_and_files_and_changes_nothing(prepare: Prepare, fab
         ("rsync", "upload", [*LOOK, UPLOAD[0], *MARK]),
         ("place", "upload", [*LOOK, *UPLOAD, *MARK]),
         ("build", "image", [*LOOK, *UPLOAD, *BUILD, *MARK]),
-        ("start", "start green", [*LOOK, *UPLOAD, *BUILD, *START, *STOP_GREEN, *MARK]),
-        ("gate", "gate", [*BEFORE_SWITCH, *STOP_GREEN, *MARK]),
-        ("switch", "switch", [*BEFORE_SWITCH, *SWITCH, *SWITCH, *STOP_GREEN, *MARK]),
-        ("prove", "prove", [*BEFORE_SWITCH, *SWITCH, *PROVE, *SWITCH, *STOP_GREEN, *MARK]),
-        ("watch", "watch", [*BEFORE_SWITCH, *SWITCH, *PROVE, *WATCH, *SWITCH, *STOP_GREEN, *MARK]),
+        ("start", "start green", [*LOOK, *UPLOAD, *BUILD, *START, *QUIET, *STOP_GREEN, *MARK]),
+        ("gate", "gate", [*BEFORE_SWITCH, *QUIET, *STOP_GREEN, *MARK]),
+        ("switch", "switch", [*BEFORE_SWITCH, *SWITCH, *SWITCH_BACK, *MARK]),
+        ("prove", "prove", [*BEFORE_SWITCH, *SWITCH, *PROVE, *SWITCH_BACK, *MARK]),
+        ("watch", "watch", [*BEFORE_SWITCH, *SWITCH, *PROVE, *WATCH, *SWITCH_BACK, *MARK]),
     ],
 )
 @pytest.mark.parametrize("how", ["fails", "stalls"])
@@ -282,7 +300,7 @@ def test_an_interrupted_deploy_is_undone(prepare: Prepare, fab: Fabulous, number
     ended = fab("deploy", "--version", "v2")
     assert ended.code == 1
     assert f"deploy v2 failed at step 'prove': interrupted by {number.name}" in ended.err
-    assert fake.transcript[-5:] == [*PROVE, *SWITCH, *STOP_GREEN, *MARK]
+    assert fake.transcript[-7:] == [*PROVE, *SWITCH_BACK, *MARK]
     assert ended.visitors == "v1 (blue) is live"
 
 
@@ -316,7 +334,7 @@ def test_a_second_deploy_is_refused_and_told_who_holds_the_lock(prepare: Prepare
     assert "locked by ann@laptop: deploy v9, at step 'migrate', since 2026-11-23T11:00:00Z" in ended.err
     assert "--lock-wait" in ended.next
     ended = fab("deploy", "--version", "v2", "--lock-wait", "300")
-    assert fake.transcript[-2:] == [LOOK[0], "lock /opt/projects/mini/.deploy 300 900"]
+    assert fake.transcript[-2:] == [LOOK[0], "lock /opt/projects/mini/.deploy 300 900 <holder>"]
     assert "waiting for ann@laptop" in ended.out
 
 

@@ -15,6 +15,7 @@ DATABASE = 'services = ["postgres", "redis"]\nsecrets = ["SECRET_KEY"]\n'
 
 def empty(fake: FakeHost) -> FakeHost:
     fake.world.number, fake.world.env, fake.world.directory, fake.world.network = None, "", False, False
+    fake.world.upstream = fake.world.site = ""
     return fake
 
 
@@ -23,7 +24,7 @@ def test_a_new_project_gets_a_number_directories_secrets_and_its_data_services(p
     ended = fab("-H", "prod", "project.create", "--project", "mini")
     assert (ended.code, ended.err) == (0, "")
     assert fake.transcript == [
-        "lock /opt/deploy/lock 0 900",
+        "lock /opt/deploy/lock 0 900 <holder>",
         "ports",
         "register",
         "create mini 172.20.1.0/24 <base64> <base64>",
@@ -85,7 +86,7 @@ def test_a_damaged_registry_is_never_overwritten(
     ended = fab("project.create")
     assert ended.code == 1
     assert "the port registry is damaged" in ended.err
-    assert fake.transcript == ["lock /opt/deploy/lock 0 900", "ports"]
+    assert fake.transcript == ["lock /opt/deploy/lock 0 900 <holder>", "ports"]
     assert not fake.world.holders
 
 

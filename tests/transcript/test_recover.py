@@ -10,7 +10,8 @@ import pytest
 from tests.fake_host import FakeHost
 from tests.transcript.conftest import Fabulous, Prepare, leaks
 
-LOOK = ["lock /opt/projects/mini/.deploy 0 900", "facts mini"]
+LOOK = ["lock /opt/projects/mini/.deploy 0 900 <holder>", "facts mini"]
+VOUCH = ["prove mini.localhost /health 5 15 127.0.0.1:8001", "record mini v1 <good> ''"]
 STEPS = ["place", "build", "start", "gate", "switch", "prove", "watch", "drain", "stop mini blue", "record"]
 
 
@@ -62,8 +63,8 @@ def other_current(fake: FakeHost) -> None:
     ("harm", "transcript"),
     [
         (dead_replica, ["restart mini blue-1", "gate mini blue again 60 /health mini.localhost 8001"]),
-        (no_record, ["record mini v1 <good> ''"]),
-        (other_current, ["record mini v1 <good> ''"]),
+        (no_record, VOUCH),
+        (other_current, VOUCH),
     ],
 )
 def test_a_live_release_is_put_in_order(
@@ -82,7 +83,12 @@ def test_a_plain_deploy_of_the_live_version_recovers_too(prepare: Prepare, fab: 
     fake.deployed("v1")
     dead_replica(fake)
     assert fab("deploy", "--version", "v1").code == 0
-    assert fake.transcript == [*LOOK, "restart mini blue-1", "gate mini blue again 60 /health mini.localhost 8001"]
+    assert fake.transcript == [
+        *LOOK,
+        "rsync --dry-run /opt/projects/mini/releases/v1/source",
+        "restart mini blue-1",
+        "gate mini blue again 60 /health mini.localhost 8001",
+    ]
 
 
 def test_status_tells_that_something_was_left_half_done(prepare: Prepare, fab: Fabulous) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.fake_host import FakeHost
 from tests.transcript.conftest import Fabulous, Prepare, leaks
 
-LOOK = ["lock /opt/projects/mini/.deploy 0 900", "facts mini"]
+LOOK = ["lock /opt/projects/mini/.deploy 0 900 <holder>", "facts mini"]
 BACK_TO_V1 = [
     *LOOK,
     "place mini v1 blue <good>",
@@ -20,7 +20,8 @@ BACK_TO_V1 = [
     "switch mini mini.localhost <generation>",
     "prove mini.localhost /health 5 15 127.0.0.1:8001",
     "watch mini blue 5 mini.localhost /health 127.0.0.1:8001",
-    "drain mini 30 10 8002",
+    "switch mini mini.localhost <generation>",
+    "drain 30 10 8002",
     "stop mini green 30",
     "record mini v1 <good> <good>",
 ]

@@ -26,6 +26,8 @@ MAY_IMPORT = {
     "remote": ("fabfile.model",),
     "services": ("fabfile.model", "fabfile.remote.command"),
     "steps": ("fabfile.model", "fabfile.services", "fabfile.remote"),
+    # What people start: it turns mistakes on the command line into failures, and knows no word itself.
+    "main.py": ("fabfile.model",),
     "commands": ("fabfile.model", "fabfile.services", "fabfile.remote", "fabfile.steps"),
 }
 

@@ -74,7 +74,7 @@ def test_waiting_is_announced_once_and_then_bounded() -> None:
     with pytest.raises(LockedFailure):
         lock(fake, wait_seconds=300, on_wait=said.append).__enter__()
     assert said == ["ann@laptop: deploy v2, at step 'gate', since 2026-11-23T11:00:00Z"]
-    assert fake.transcript == [f"lock {DIRECTORY} 0 900", f"lock {DIRECTORY} 300 900"]
+    assert fake.transcript == [f"lock {DIRECTORY} 0 900 <holder>", f"lock {DIRECTORY} 300 900 <holder>"]
 
 
 @pytest.mark.parametrize(

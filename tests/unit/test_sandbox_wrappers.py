@@ -39,8 +39,8 @@ def clone(tmp_path: Path) -> Path:
     clone.mkdir()
     for name in ("inv", "fab"):
         shutil.copy(ROOT / name, clone / name, follow_symlinks=False)
-        executable(clone / ".venv/bin" / name, f'echo {name} "$PWD" "$@"')
-    executable(clone / ".venv/bin/python", "exit 1")
+    executable(clone / ".venv/bin/inv", 'echo inv "$PWD" "$@"')
+    executable(clone / ".venv/bin/python", '[ "$1 $2" = "-m fabfile.main" ] || exit 1; shift 2; echo fab "$PWD" "$@"')
     (clone / "requirements.txt").write_text("a==1\n")
     checksum = subprocess.run(["cksum"], input=b"a==1\n", capture_output=True, check=True).stdout.decode().strip()
     (clone / ".venv/stamp").write_text(f"{checksum} {clone.resolve()}")

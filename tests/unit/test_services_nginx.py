@@ -27,9 +27,21 @@ def test_what_an_upstream_file_makes_live_is_read_back(
         project, colour=colour, release=release, generation=generation, ports=own, backup_ports=old
     )
     assert nginx.parse_upstream(text) == nginx.Live(colour, release, generation)
-    servers = re.findall(r"server 127\.0\.0\.1:(\d+) max_fails=3 fail_timeout=10s;", text)
+    servers = re.findall(r"server 127\.0\.0\.1:(\d+) max_fails=0 fail_timeout=10s;", text)
     assert servers == [str(port) for port in own]
     assert re.findall(r"server 127\.0\.0\.1:(\d+) backup;", text) == [str(port) for port in old]
+
+
+@given(ports)
+def test_without_a_backup_a_replica_that_fails_is_left_out_for_a_while(own: list[int]) -> None:
+    text = nginx.upstream_file("mini", colour=Colour.BLUE, release="v1", generation="a1", ports=own)
+    assert text.count(" max_fails=3 fail_timeout=10s;") == len(own)
+    assert "backup" not in text
+
+
+def test_nginx_gives_up_an_idle_connection_before_an_app_does() -> None:
+    text = nginx.upstream_file("mini", colour=Colour.BLUE, release="v1", generation="a1", ports=[8001])
+    assert re.findall(r"^ *keepalive_timeout (\d+)s;", text, re.MULTILINE) == ["4"]  # uvicorn: 5 s
 
 
 def test_before_the_first_deploy_every_server_is_down() -> None:
@@ -76,5 +88,5 @@ def test_commands_carry_files_on_standard_input_and_addresses_as_arguments() -> 
     assert (str(prove), prove.deadline) == ("prove mini.localhost /up 5 15 127.0.0.1:8001", 45)
     watch = nginx.watch("mini", Colour.BLUE, seconds=5, domain="d.e", path="/up", addresses=["127.0.0.1:8001"])
     assert (str(watch), watch.accept) == ("watch mini blue 5 d.e /up 127.0.0.1:8001", frozenset({0, 21}))
-    drain = nginx.drain("mini", [8001, 8003], seconds=30)
-    assert (str(drain), drain.stdin, drain.deadline) == ("drain mini 30 10 8001 8003", b"", 60)
+    drain = nginx.drain([8001, 8003], seconds=30)
+    assert (str(drain), drain.stdin, drain.deadline) == ("drain 30 10 8001 8003", b"", 60)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.model.colour import Colour
+from fabfile.model.failure import Failure
 from fabfile.services import compose
 from fabfile.steps.deploy import Target, history_line, is_settled, known_release, new_release, recovery, verdicts
 from fabfile.steps.facts import Record
@@ -37,6 +38,45 @@ def idle_runs(fake: FakeHost) -> None:
     fake.world.set_running("blue-1", True)
 
 
+def idle_is_unhealthy(fake: FakeHost) -> None:
+    idle_runs(fake)
+    fake.world.containers["blue-1"]["Status"] = "Up 3 minutes (unhealthy)"
+
+
+def idle_has_other_settings(fake: FakeHost) -> None:
+    idle_runs(fake)
+    fake.world.containers["blue-1"]["Labels"]["slipway.settings"] = "other"
+
+
+def idle_runs_another(fake: FakeHost) -> None:
+    idle_runs(fake)
+    fake.world.containers["blue-1"]["Labels"]["slipway.release"] = "v0"
+
+
+def idle_is_backup(fake: FakeHost) -> None:
+    """The command broke off in the watch and what it had switched to was recorded since."""
+    idle_runs(fake)
+    fake.world.upstream = fake.world.upstream.replace(
+        "    keepalive 32;", "    server 127.0.0.1:8001 backup;\n    keepalive 32;"
+    )
+    assert " backup;" in fake.world.upstream
+
+
+def switched(fake: FakeHost) -> None:
+    """Green is live, blue still runs, nothing is recorded."""
+    first(fake)
+    fake.deployed("v2", created="2026-11-21T10:00:00+00:00", state="unfinished")
+    fake.world.set_running("blue-1", True)
+
+
+def between_file_and_reload(fake: FakeHost) -> None:
+    """The upstream file says green, nginx still works with the one that said blue."""
+    first(fake)
+    fake.world.in_force = fake.world.live.generation
+    fake.deployed("v2", created="2026-11-21T10:00:00+00:00", state="unfinished")
+    fake.world.set_running("blue-1", True)
+
+
 def postgres_absent(fake: FakeHost) -> None:
     first(fake)
     del fake.world.containers["postgres-1"]
@@ -61,13 +101,37 @@ def half_uploaded(fake: FakeHost) -> None:
     ("settings", "change", "names"),
     [
         ({}, nothing, ["upload", "image", "start blue", *GO_LIVE, "record"]),
-        ({}, first, ["upload", "image", "start green", *GO_LIVE, "watch", "drain", "stop blue", "record"]),
-        ({}, second, ["upload", "image", "start blue", *GO_LIVE, "watch", "drain", "stop green", "record"]),
+        ({}, first, ["upload", "image", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record"]),
+        ({}, second, ["upload", "image", "start blue", *GO_LIVE, "watch", "settle", "drain", "stop green", "record"]),
         (
             {},
             idle_runs,
-            ["drain blue", "stop blue", "upload", "image", "start blue", *GO_LIVE, "watch", "drain", "stop green",
-             "record"],
+            ["upload", "image", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle", "drain",
+             "stop green", "record"],
+        ),
+        (
+            DATABASE,
+            idle_runs,
+            ["upload", "image", "dump", "migrate", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle",
+             "drain", "stop green", "record"],
+        ),
+        (
+            {},
+            idle_is_backup,
+            ["upload", "image", "settle", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle",
+             "drain", "stop green", "record"],
+        ),
+        (
+            {},
+            switched,
+            ["vouch", "upload", "image", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle", "drain",
+             "stop green", "record"],
+        ),
+        (
+            {},
+            between_file_and_reload,
+            ["decide", "vouch", "upload", "image", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle",
+             "drain", "stop green", "record"],
         ),
         (
             DATABASE,
@@ -77,27 +141,27 @@ def half_uploaded(fake: FakeHost) -> None:
         (
             DATABASE,
             first,
-            ["upload", "image", "dump", "migrate", "start green", *GO_LIVE, "watch", "drain", "stop blue", "record"],
+            ["upload", "image", "dump", "migrate", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record"],
         ),
         (
             {"services": ["postgres"]},
             postgres_absent,
-            ["upload", "image", "data", "start green", *GO_LIVE, "watch", "drain", "stop blue", "record"],
+            ["upload", "image", "data", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record"],
         ),
         (
             {"services": ["postgres"]},
             postgres_down,
-            ["upload", "image", "data", "start green", *GO_LIVE, "watch", "drain", "stop blue", "record"],
+            ["upload", "image", "data", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record"],
         ),
         (
             {"services": ["redis"], "migrate": "manage migrate"},
             first,
-            ["upload", "image", "migrate", "start green", *GO_LIVE, "watch", "drain", "stop blue", "record"],
+            ["upload", "image", "migrate", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record"],
         ),
         (
             {"deploy": {"standby": "hot"}},
             first,
-            ["upload", "image", "start green", *GO_LIVE, "watch", "drain", "record"],
+            ["upload", "image", "start green", *GO_LIVE, "watch", "settle", "drain", "record"],
         ),
         (
             {"deploy": {"watch_seconds": 0}},
@@ -107,12 +171,12 @@ def half_uploaded(fake: FakeHost) -> None:
         (
             {},
             many,
-            ["upload", "image", "start green", *GO_LIVE, "watch", "drain", "stop blue", "record", "tidy"],
+            ["upload", "image", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record", "tidy"],
         ),
         (
             {},
             half_uploaded,
-            ["upload", "image", "start green", *GO_LIVE, "watch", "drain", "stop blue", "record", "tidy"],
+            ["upload", "image", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record", "tidy"],
         ),
     ],
 )  # fmt: skip
@@ -132,22 +196,30 @@ def test_a_release_from_a_registry_uploads_nothing() -> None:
     assert steps[1].what == "pull registry.example/mini:1.4"
 
 
-def test_the_point_of_no_return_is_the_drain() -> None:
+def test_the_point_of_no_return_is_the_end_of_the_watch() -> None:
     fake = FakeHost(make_project(**DATABASE))
     many(fake)
     steps = new_release(fake.project, fake.host, fake.facts(), record=Record("v9"), source=SOURCE)
     late = [step.name for step in steps if step.late]
-    assert late == ["drain", "stop blue", "record", "tidy"]
-    assert [step.name for step in steps][-4:] == late
+    assert late == ["settle", "drain", "stop blue", "record", "tidy"]
+    assert [step.name for step in steps][-5:] == late
     assert [step.name for step in steps if step.undo] == ["start green", "switch"]
 
 
 @pytest.mark.parametrize(
     ("change", "names"),
     [
-        (second, ["render", "start blue", *GO_LIVE, "watch", "drain", "stop green", "record"]),
-        (idle_runs, ["drain blue", "stop blue", "render", "start blue", *GO_LIVE, "watch", "drain", "stop green",
-                     "record"]),
+        (second, ["render", "start blue", *GO_LIVE, "watch", "settle", "drain", "stop green", "record"]),
+        (between_file_and_reload, ["decide", "vouch", "render", "start blue", *GO_LIVE, "watch", "settle", "drain",
+                                   "stop green", "record"]),
+        (idle_runs, ["render", "start blue", *GO_LIVE, "watch", "settle", "drain", "stop green", "record"]),
+        (idle_is_backup, ["render", "start blue", *GO_LIVE, "watch", "settle", "drain", "stop green", "record"]),
+        (idle_is_unhealthy, ["render", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle", "drain",
+                             "stop green", "record"]),
+        (idle_has_other_settings, ["render", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle",
+                                   "drain", "stop green", "record"]),
+        (idle_runs_another, ["render", "drain blue", "stop blue", "start blue", *GO_LIVE, "watch", "settle", "drain",
+                             "stop green", "record"]),
     ],
 )  # fmt: skip
 def test_a_rollback_needs_no_upload_no_build_and_no_migration(change: Change, names: list[str]) -> None:
@@ -184,20 +256,43 @@ def test_the_old_colour_stands_by_as_backup_until_the_watch_is_over() -> None:
         assert f"server 127.0.0.1:{port} backup;" in during
         assert f":{port}" not in after
     for port in (8002, 8004):
-        assert f"server 127.0.0.1:{port} max_fails=3" in during
+        assert f"server 127.0.0.1:{port} max_fails=0" in during
         assert f"server 127.0.0.1:{port} max_fails=3" in after
-    assert after == "".join(line for line in during.splitlines(keepends=True) if "backup;" not in line)
+    generations = {target.generation, target.settled_generation, fake.facts().live.generation}
+    assert len(generations) == 3
+    assert during.count(target.generation) == after.count(target.settled_generation) == 2
 
 
-def test_going_back_has_a_generation_of_its_own() -> None:
+@pytest.mark.parametrize(("change", "watch_seconds"), [(first, 0), (nothing, 5)])
+def test_without_a_watch_or_an_old_release_nothing_stands_by(change: Change, watch_seconds: int) -> None:
+    fake = FakeHost(make_project(deploy={"watch_seconds": watch_seconds}))
+    change(fake)
+    target = Target(fake.project, fake.host, fake.facts(), Record("v2"))
+    assert not target.is_watched
+    text = target.upstream(with_backup=target.is_watched)
+    assert " backup;" not in text
+    assert "max_fails=3" in text
+    assert text.count(target.generation) == 2
+    assert target.settled_generation not in text
+
+
+def test_going_back_is_the_live_release_under_the_generation_asked_for() -> None:
     fake = FakeHost()
     first(fake)
     target = Target(fake.project, fake.host, fake.facts(), Record("v2"))
-    before = target.upstream_before
-    assert "colour=blue release=v1" in before
-    assert "server 127.0.0.1:8001" in before
+    before = target.upstream_of_live("a1")
+    assert "colour=blue release=v1 generation=a1" in before
+    assert "server 127.0.0.1:8001 max_fails=3" in before
+    assert ":8002" not in before
     assert target.generation not in before
-    assert fake.facts().live.generation not in before
+
+
+def test_before_the_first_release_going_back_is_to_nothing() -> None:
+    fake = FakeHost(make_project(replicas=2))
+    target = Target(fake.project, fake.host, fake.facts(), Record("v1"))
+    before = target.upstream_of_live("a1")
+    assert "colour=none release=none generation=a1" in before
+    assert before.count(" down;") == 2
 
 
 def test_an_old_release_with_fewer_replicas_is_drained_at_the_ports_that_it_has() -> None:
@@ -210,13 +305,6 @@ def test_an_old_release_with_fewer_replicas_is_drained_at_the_ports_that_it_has(
 
 
 # --- After interruptions
-
-
-def switched(fake: FakeHost) -> None:
-    """Green is live, blue still runs, nothing is recorded."""
-    first(fake)
-    fake.deployed("v2", created="2026-11-21T10:00:00+00:00", state="unfinished")
-    fake.world.set_running("blue-1", True)
 
 
 def stopped_but_not_recorded(fake: FakeHost) -> None:
@@ -235,14 +323,22 @@ def live_is_down(fake: FakeHost) -> None:
     fake.world.set_running("blue-1", False)
 
 
+def live_is_down_and_undecided(fake: FakeHost) -> None:
+    between_file_and_reload(fake)
+    fake.world.set_running("green-1", False)
+
+
 @pytest.mark.parametrize(
     ("change", "names"),
     [
         (nothing, []),
         (first, []),
         (second, []),
-        (switched, ["record", "drain blue", "stop blue"]),
-        (stopped_but_not_recorded, ["record"]),
+        (switched, ["vouch", "drain blue", "stop blue"]),
+        (stopped_but_not_recorded, ["vouch"]),
+        (between_file_and_reload, ["decide", "vouch", "drain blue", "stop blue"]),
+        (idle_is_backup, ["settle", "drain blue", "stop blue"]),
+        (live_is_down_and_undecided, ["start green", "gate", "decide", "vouch", "drain blue", "stop blue"]),
         (started_but_not_switched, ["drain green", "stop green", "tidy"]),
         (half_uploaded, ["tidy"]),
         (live_is_down, ["start blue", "gate"]),
@@ -258,6 +354,62 @@ def test_a_recovery_leaves_a_hot_standby_running() -> None:
     fake = FakeHost(make_project(deploy={"standby": "hot"}))
     idle_runs(fake)
     assert recovery(fake.project, fake.host, fake.facts()) == []
+
+
+def test_a_recovery_stops_a_hot_standby_that_is_no_good_release() -> None:
+    fake = FakeHost(make_project(deploy={"standby": "hot"}))
+    idle_runs(fake)
+    fake.world.releases["v1"] = ""
+    assert [step.name for step in recovery(fake.project, fake.host, fake.facts())][:2] == ["drain blue", "stop blue"]
+
+
+@pytest.mark.parametrize("change", [first, switched])
+def test_a_live_release_without_containers_takes_a_deploy(change: Change) -> None:
+    fake = FakeHost()
+    change(fake)
+    live = fake.world.live
+    for name in [name for name in fake.world.containers if name.startswith(f"{live.colour}-")]:
+        del fake.world.containers[name]
+    with pytest.raises(Failure, match=f"{live.release} .{live.colour}. is live, but its containers are gone") as caught:
+        recovery(fake.project, fake.host, fake.facts())
+    assert caught.value.then == f"fab -H prod deploy --project mini --version {live.release}"
+
+
+def test_nothing_is_decided_when_nginx_does_not_say_what_it_works_with() -> None:
+    fake = FakeHost()
+    switched(fake)
+    fake.world.in_force = ""
+    assert not fake.facts().undecided
+    assert [step.name for step in recovery(fake.project, fake.host, fake.facts())][0] == "vouch"
+
+
+def test_vouching_for_what_is_replaced_anyway_stops_no_deploy_and_no_rollback() -> None:
+    fake = FakeHost()
+    switched(fake)
+    facts = fake.facts()
+    for steps in (
+        new_release(fake.project, fake.host, facts, record=Record("v3"), source=SOURCE),
+        known_release(fake.project, fake.host, facts, record=Record("v1", "good"), what="rollback"),
+    ):
+        assert (steps[0].name, steps[0].late, steps[0].undo) == ("vouch", True, None)
+
+
+def standby_was_never_good(fake: FakeHost) -> None:
+    switched(fake)
+    fake.world.releases["v1"] = Record("v1", "bad").json()
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_back"),
+    [(switched, True), (standby_was_never_good, False), (stopped_but_not_recorded, False)],
+)
+def test_a_recovery_goes_back_to_a_good_release_that_still_runs_when_the_live_one_does_not_answer(
+    change: Change, goes_back: bool
+) -> None:
+    fake = FakeHost()
+    change(fake)
+    vouch = recovery(fake.project, fake.host, fake.facts())[0]
+    assert (vouch.name, vouch.late, vouch.undo is not None) == ("vouch", False, goes_back)
 
 
 def test_what_is_live_is_never_tidied_even_when_it_was_never_recorded() -> None:

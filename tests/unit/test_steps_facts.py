@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fabfile.model.colour import Colour
 from fabfile.model.failure import Failure
-from fabfile.steps.facts import EPOCH, Record, is_secret, observe, parse, parse_time, sections
+from fabfile.steps.facts import EPOCH, Record, observe, parse, parse_time, secret_parts, sections
 from tests.fake_host import PASSWORD, FakeHost
 
 CAPTURED = Path(__file__).parents[1] / "captured"
@@ -122,7 +122,7 @@ def test_looking_hides_the_secrets_of_the_host_from_then_on() -> None:
     ],
 )
 def test_what_counts_as_secret(key: str, value: str, secret: bool) -> None:
-    assert is_secret(key, value) == secret
+    assert bool(secret_parts(key, value)) == secret
 
 
 def test_migrations_are_no_replicas_and_replicas_are_in_order() -> None:

@@ -1,21 +1,9 @@
 # Wait until nothing can reach the old colour any more: no connection to its ports is left, and the nginx workers
 # from before are gone or past the time for which they still serve idle keep-alive clients.
-# arguments: PROJECT SECONDS KEEPALIVE_SECONDS PORT...; standard input: the upstream file from now on, or nothing
+# arguments: SECONDS KEEPALIVE_SECONDS PORT...
 set -u
-project=$1 seconds=$2 keepalive=$3
-shift 3
-text=$(cat)
-if [ -n "$text" ]; then
-  # Without a reload: for nginx the new file means the same, and a reload would send the WebSockets of all projects
-  # to workers that have to end.
-  file=/opt/nginx/upstreams/$project.conf
-  exec 7>>/opt/nginx/.lock
-  flock -w 60 7
-  printf '%s\n' "$text" >"$file.tmp"
-  mv "$file.tmp" "$file"
-  rm -f "$file.prev"
-  flock -u 7
-fi
+seconds=$1 keepalive=$2
+shift 2
 began=$(date +%s)
 filter=''
 for port in "$@"; do
@@ -27,7 +15,11 @@ for pid in $(pgrep -P "$(docker inspect --format '{{.State.Pid}}' nginx-nginx-1)
 done
 while :; do
   elapsed=$(($(date +%s) - began))
-  open=$(ss --no-header --tcp --numeric state established "( $filter )" | wc -l)
+  if ! listed=$(ss --no-header --tcp --numeric state established "( $filter )"); then
+    echo 'ss cannot list connections' >&2
+    exit 1
+  fi
+  open=$(printf '%s' "$listed" | grep -c .)
   alive=0
   for pid in $workers; do
     [ -d "/proc/$pid" ] && alive=$((alive + 1))

@@ -67,7 +67,8 @@ ss -Hltn 2>/dev/null | while read -r _ _ _ address _; do echo "${address##*:}"; 
 section directory
 [ -d "$directory/.deploy" ] && echo present
 section holder
-cat "$directory/.deploy/holder.json" 2>/dev/null
+# A record without a lock is that of somebody who died.
+[ -f "$directory/.deploy/lock" ] && { flock -n "$directory/.deploy/lock" true || cat "$directory/.deploy/holder.json" 2>/dev/null; }
 section history
 tail -n 50 "$directory/.deploy/history.jsonl" 2>/dev/null
 section nginx-test

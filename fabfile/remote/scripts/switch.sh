@@ -5,21 +5,42 @@ set -eu
 project=$1 domain=$2 generation=$3
 file=/opt/nginx/upstreams/$project.conf
 exec 7>>/opt/nginx/.lock
-flock -w 60 7
+if ! flock -w 60 7; then
+  echo 'another change of nginx has held /opt/nginx/.lock for 60 s' >&2
+  exit 1
+fi
 cp -p "$file" "$file.prev"
 cat >"$file.tmp"
 sync -d "$file.tmp"
 
-master=$(docker inspect --format '{{.State.Pid}}' nginx-nginx-1)
+docker_api() {
+  # Half as long as the docker command takes.
+  curl --silent --show-error --fail --max-time 20 --unix-socket /var/run/docker.sock "$@"
+}
+reload() {
+  docker_api --request POST 'http://docker/containers/nginx-nginx-1/kill?signal=HUP'
+}
+nginx=$(docker_api http://docker/containers/nginx-nginx-1/json)
+master=$(printf '%s' "$nginx" | sed -n 's/.*"Pid":\([1-9][0-9]*\).*/\1/p')
+if [ -z "$master" ]; then
+  rm -f "$file.prev" "$file.tmp"
+  echo 'nginx does not run; nothing was changed' >&2
+  exit 21
+fi
 before=$(pgrep -P "$master" || true)
 
 put_back() {
+  trap - EXIT TERM INT HUP
   mv "$file.prev" "$file"
   echo "$1" >&2
   exit "$2"
 }
+# Whatever ends this script before nginx is told: the file must not say what nginx does not do.
+unfinished() {
+  put_back 'broken off before nginx was told; the old file is back' 1
+}
 marker() {
-  curl --silent --max-time 2 --header "Host: $domain" http://127.0.0.1/.well-known/slipway || true
+  curl --silent --max-time 1 --header "Host: $domain" http://127.0.0.1/.well-known/slipway || true
 }
 old_workers_accept() {
   for pid in $before; do
@@ -30,6 +51,7 @@ old_workers_accept() {
   return 1
 }
 
+trap unfinished EXIT TERM INT HUP
 mv "$file.tmp" "$file"
 if ! said=$(docker exec nginx-nginx-1 nginx -t -c /opt/nginx/nginx.conf 2>&1); then
   put_back "nginx refuses the new file: $said" 21
@@ -37,8 +59,10 @@ fi
 case $said in
   *'[warn]'*) put_back "nginx warns about the new file: $said" 21 ;;
 esac
-docker kill --signal HUP nginx-nginx-1 >/dev/null
-good=0 turn=0
+reload
+trap - EXIT TERM INT HUP
+began=$(date +%s)
+good=0
 while [ $good -lt 3 ]; do
   if [ "$(marker)" = "$generation" ] && ! old_workers_accept; then
     good=$((good + 1))
@@ -46,13 +70,13 @@ while [ $good -lt 3 ]; do
     good=0
     sleep 0.02
   fi
-  turn=$((turn + 1))
-  if [ $turn -gt 400 ]; then
+  if [ "$(date +%s)" -gt $((began + 20)) ]; then
     mv "$file.prev" "$file"
-    docker kill --signal HUP nginx-nginx-1 >/dev/null
+    reload
     echo 'nginx was told to reload, but the new configuration does not answer; the old one is back' >&2
     docker logs --tail 5 nginx-nginx-1 >&2 2>&1 || true
     exit 22
   fi
 done
+rm -f "$file.prev"
 echo "confirmed by $good fresh connections"
