@@ -252,7 +252,9 @@ class FakeHost:
         if "rsync" in self._troubles:
             answer = self._troubles.pop("rsync")(Command(("rsync",), label="rsync --server"))
             raise Failure(f"rsync ended with exit code {answer.exit}", host=self.name)
-        return UploadStatistics(files=3, sent=self.world.differing if what.compare else 1, bytes_sent=2048)
+        if what.compare:
+            return UploadStatistics(files=3, sent=0, bytes_sent=128, differing=self.world.differing)
+        return UploadStatistics(files=3, sent=1, bytes_sent=2048)
 
     def fail(self, label: str, *, exit_code: int = 1, out: str = "", err: str = "") -> None:
         """Let the next command of this label (or its beginning) end with this exit code, having done nothing."""
@@ -527,7 +529,8 @@ class FakeChannel:
         """Nothing here waits."""
 
     def recv(self, size: int) -> bytes:
-        """Return what the process says."""
+        """Return the next line that the process says."""
+        size = min(size, self._said.find(b"\n") + 1 or size)
         said, self._said = self._said[:size], self._said[size:]
         return said
 

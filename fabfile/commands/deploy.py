@@ -54,9 +54,7 @@ def deploy(
     options = Options(lock_wait=whole_number("lock-wait", lock_wait), json=json_, verbose=verbose, plan=plan)
     inventory, chosen, hosts = hosts_and_project(c, project)
     place, release = _release(chosen, version, source, allow_dirty=allow_dirty)
-    results = [_deploy_to(inventory, chosen, host, hosts, options, place, release) for host in hosts]
-    if json_:
-        print_json(results)
+    _each(hosts, lambda host: _deploy_to(inventory, chosen, host, hosts, options, place, release), json_=json_)
 
 
 @task(
@@ -81,9 +79,7 @@ def rollback(
         version_name(to)
     options = Options(lock_wait=whole_number("lock-wait", lock_wait), json=json_, plan=plan)
     inventory, chosen, hosts = hosts_and_project(c, project)
-    results = [_roll_back(inventory, chosen, host, hosts, options, to) for host in hosts]
-    if json_:
-        print_json(results)
+    _each(hosts, lambda host: _roll_back(inventory, chosen, host, hosts, options, to), json_=json_)
 
 
 @task(
@@ -108,9 +104,7 @@ def recover(c: Any, project: str | None = None, lock_wait: str | None = None, js
     """Finish or undo what an interrupted command left behind; the live release goes on serving."""
     options = Options(lock_wait=whole_number("lock-wait", lock_wait), json=json_)
     inventory, chosen, hosts = hosts_and_project(c, project)
-    results = [_recover(inventory, chosen, host, hosts, options) for host in hosts]
-    if json_:
-        print_json(results)
+    _each(hosts, lambda host: _recover(inventory, chosen, host, hosts, options), json_=json_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +126,22 @@ class Session:
     timings: list[Timing]
     facts: Facts
     began: float
+
+
+def _each(hosts: Sequence[Host], act: Callable[[Host], dict[str, object]], *, json_: bool) -> None:
+    """Go through the hosts one after the other; the first failure ends it, and says where it is done already."""
+    results: list[dict[str, object]] = []
+    try:
+        for host in hosts:
+            results.append(act(host))
+    except Failure as failure:
+        if results:
+            done = ", ".join(f"{result['host']}: {result.get('outcome', 'planned')}" for result in results)
+            failure.tell(f"done before on {done}")
+        raise
+    finally:
+        if json_:
+            print_json(results)
 
 
 # ---------------------------------------------------------------- one host each
@@ -208,8 +218,8 @@ def _refuse_other_source(session: Session, project: Project, host: Host, version
 
     with _step(session, "compare", "is the source what is live?") as detail:
         found = rsync.upload(session.run.server, comparison(project, version, source))
-        detail.append("the same" if not found.sent + found.removed else f"{found.sent + found.removed} files differ")
-    if found.sent + found.removed:
+        detail.append(f"{found.differing} files differ" if found.differing else "the same")
+    if found.differing:
         raise UsageFailure(
             f"{version} is live, and this source is not what was deployed under that name",
             host=host.name,

@@ -45,6 +45,11 @@ class Failure(Exit):
         self.what, self.host, self.visitors, self.then, self.details = what, host, visitors, then, details
         super().__init__(message=self.render(), code=int(self.exit_code))
 
+    def tell(self, line: str) -> None:
+        """Add a line of details, learnt by somebody further up."""
+        self.details = (*self.details, line)
+        self.message = self.render()
+
     def render(self) -> str:
         """Return the message as printed on stderr."""
         place = f"{self.host}: " if self.host else ""

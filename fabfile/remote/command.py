@@ -11,6 +11,7 @@ from pathlib import Path
 from fabfile.model.failure import Failure
 
 SCRIPTS = Path(__file__).parent / "scripts"
+INLINE_BYTES = 32_768  # Linux takes 131,072 bytes an argument
 LABEL_CHARACTERS = 64  # records and whole files are arguments too: in a message they would hide the rest
 
 
@@ -23,6 +24,8 @@ class Command:
         stdin: bytes for standard input, hidden from `repr`.
         deadline: seconds after which the command is killed on both sides.
         accept: exit codes that are an answer; any other raises `CommandFailure`.
+        public: whether standard input holds no secret and is short: it may then stand in the command line, which saves
+            a round trip, for sshd takes nothing from us before it has told that the command runs.
         label: short form for people and transcripts.
         stream: whether each line of output is worth showing while it runs (builds, uploads).
     """
@@ -31,6 +34,7 @@ class Command:
     stdin: bytes = field(default=b"", repr=False)
     deadline: float = 60.0
     accept: frozenset[int] = frozenset({0})
+    public: bool = False
     label: str = ""
     stream: bool = False
 
@@ -38,6 +42,11 @@ class Command:
     def line(self) -> str:
         """The command as one line of shell text."""
         return shlex.join(self.argv)
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether standard input goes with the command line."""
+        return self.public and 0 < len(self.stdin) <= INLINE_BYTES
 
     def __str__(self) -> str:
         return self.label or self.line
@@ -79,6 +88,7 @@ def script(
     name: str,
     *arguments: str,
     stdin: bytes = b"",
+    public: bool = False,
     deadline: float = 60.0,
     accept: frozenset[int] = frozenset({0}),
     stream: bool = False,
@@ -90,6 +100,7 @@ def script(
     return Command(
         argv=("sh", "-c", script_text(name), name, *arguments),
         stdin=stdin,
+        public=public,
         deadline=deadline,
         accept=accept,
         label=shlex.join((name, *(word if len(word) <= LABEL_CHARACTERS else "..." for word in arguments))),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SHELL = Path(__file__).with_name("rsync_shell.py")
 RETRY = frozenset({12, 23, 30, 255})  # protocol stream, partial transfer, time-out, remote shell: worth a second try
+ITEM = re.compile(r"^(?:[<>ch.][fdLDS]\S{7,9}|\*deleting) ", re.MULTILINE)
 ALWAYS_EXCLUDED = (".git", "__pycache__", "*.pyc", ".env", ".venv", "node_modules", ".DS_Store")
 
 
@@ -76,7 +77,8 @@ class Upload:
             "--timeout=60",
             *(f"--exclude={pattern}" for pattern in (*ALWAYS_EXCLUDED, *self.exclude)),
             *(f"--exclude=/{_literal(path)}" for path in self.ignored),
-            *(("--dry-run",) if self.compare else ()),
+            # The statistics do not count links and permissions that differ.
+            *(("--dry-run", "--itemize-changes") if self.compare else ()),
             *(f"--link-dest={directory}" for directory in self.link_dest),
             f"--rsh={shlex.join(shell)}",
             f"{self.source}/",
@@ -85,18 +87,22 @@ class Upload:
 
 
 def _literal(path: str) -> str:
-    """Return a path as an rsync pattern that matches just it."""
-    return re.sub(r"([\\\[\]*?])", r"\\\1", path)
+    """Return a path as an rsync pattern that matches just it; without a wildcard rsync takes a backslash as it is."""
+    return re.sub(r"([\\\[*?])", r"\\\1", path) if re.search(r"[\[*?]", path) else path
 
 
 @dataclass(frozen=True, slots=True)
 class UploadStatistics:
-    """What rsync says it did: files in the tree, files sent, bytes sent over the line, files removed there."""
+    """What rsync says it did: files in the tree, files sent, bytes sent over the line.
+
+    Arguments:
+        differing: for a comparison, how much is not the same: files, directories, links, permissions.
+    """
 
     files: int
     sent: int
     bytes_sent: int
-    removed: int = 0
+    differing: int = 0
 
     def __str__(self) -> str:
         return f"{self.sent} of {self.files} files sent, {self.bytes_sent / 1024:,.0f} KiB"
@@ -114,7 +120,7 @@ def parse_statistics(text: str) -> UploadStatistics:
         files=int(re.sub(r"\D", "", regular.group(1))) if regular else figure("Number of files"),
         sent=figure(r"Number of (?:regular )?files transferred"),
         bytes_sent=figure("Total bytes sent"),
-        removed=figure(r"Number of deleted files"),
+        differing=len(ITEM.findall(text)),
     )
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 DEAD_PEER_SECONDS = 20  # unacknowledged data for this long means that the peer is gone
 KILL_GRACE_SECONDS = 5
+WITH_INPUT = 'input=$1; shift; printf %s "$input" | "$@"'
 
 
 class ConnectionLost(Failure):
@@ -293,6 +294,8 @@ class Server:
 
     def _guarded(self, command: Command) -> str:
         words = ("timeout", "-k", str(KILL_GRACE_SECONDS), str(max(1, round(command.deadline))), *command.argv)
+        if command.is_inline:
+            words = ("sh", "-c", WITH_INPUT, "with-input", command.stdin.decode(), *words)
         if self._busy_file:
             words = ("flock", "--shared", self._busy_file, *words)
         return shlex.join(words)
@@ -307,7 +310,7 @@ class Server:
         self, channel: paramiko.Channel, command: Command, deadline: float, on_line: OnLine | None
     ) -> tuple[str, str]:
         sender = None
-        if command.stdin:
+        if command.stdin and not command.is_inline:
             sender = threading.Thread(target=_send, args=(channel, command.stdin), daemon=True)
             sender.start()
         else:

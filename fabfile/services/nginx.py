@@ -84,7 +84,7 @@ def site_file(project: Project) -> str:
 
 def switch(project: str, *, domain: str, text: str, generation: str) -> Command:
     """Return the command that puts an upstream file in force and confirms that it is."""
-    return script("switch", project, domain, generation, stdin=text.encode(), deadline=150)
+    return script("switch", project, domain, generation, stdin=text.encode(), public=True, deadline=150)
 
 
 def prove(domain: str, path: str, *, count: int, seconds: int, addresses: Sequence[str]) -> Command:

@@ -316,7 +316,7 @@ def _place(target: Target) -> Command:
     # A release that was good stays so while it is started again; a new one has to prove itself.
     return script(
         "place", target.project.name, target.version, str(target.colour), target.record.json(),
-        stdin=target.compose_text.encode(),
+        stdin=target.compose_text.encode(), public=True,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote
 
 from fabfile.model import dotenv, retention
@@ -263,14 +263,17 @@ def _json(text: str) -> dict[str, Any]:
 
 def _record(line: str) -> Record:
     version, _, text = line.partition(" ")
-    fields = {name: field for name, field in Record.__dataclass_fields__.items() if name != "version"}
-    # A record is there for people and may have been edited: what has another type than it should is left out.
-    values = {
-        key: value
-        for key, value in _json(text).items()
-        if key in fields and (isinstance(value, str | bool) or (value is None and fields[key].default is None))
-    }
-    return Record(version, **values)  # type: ignore[arg-type]  # JSON, looked through above
+    # A record is there for people and may have been edited: what is not of its kind is left out.
+    return Record(version, **{key: value for key, value in _json(text).items() if _is_of_record(key, value)})
+
+
+def _is_of_record(key: str, value: object) -> bool:
+    if key == "state":
+        return value in get_args(State)
+    if key == "version" or key not in Record.__dataclass_fields__:
+        return False
+    default = Record.__dataclass_fields__[key].default
+    return value is None or isinstance(value, str) if default is None else type(value) is type(default)
 
 
 def _free(line: str) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fabfile.model.inventory import Host, Project
 
 MINIMUM_FREE_INODES = 10_000
+REMARK = re.compile(r"""^('[^']*'|"[^"]*"|[^\s'"]+) +#.*$""")
 
 
 def problems(
@@ -149,7 +150,8 @@ def _is_read_alike(key: str, value: str, env_text: str) -> bool:
     alike = {dotenv.render({key: value}).strip().partition("=")[2], f"'{value}'"}
     if re.fullmatch(r"[\w./:@%+=, -]*", value):
         alike.add(f'"{value}"')
-    return bool(written) and written[-1].strip() in alike
+    # A remark behind a value is none of it, for both.
+    return bool(written) and re.sub(REMARK, r"\1", written[-1].strip()) in alike
 
 
 def _port_problems(project: Project, facts: Facts) -> list[str]:

@@ -154,6 +154,7 @@ def _refused(small: Small, runs: int, say: Say) -> dict[str, Any]:
     """Return the seconds until a release that exits at once is refused."""
     say(f"== a release that exits at once, {runs} times")
     small.project.set(watch_seconds=0)
+    small.begin()  # no standby is left to be stopped
     taken = []
     for _ in range(runs):
         done = small.project.deploy(small.next(crash_at_start=True), code=1)

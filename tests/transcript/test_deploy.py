@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 
 from fabfile.model.secret import Secret
-from tests.fake_host import PASSWORD, SECRET_KEY
+from fabfile.services.nginx import parse_upstream
+from tests.fake_host import LONG, PASSWORD, SECRET_KEY, FakeHost
 from tests.transcript.conftest import Fabulous, Prepare, leaks
 
 LOOK = ["lock /opt/projects/mini/.deploy 0 900 <holder>", "facts mini"]
@@ -113,6 +116,174 @@ def test_a_deploy_of_the_live_version_does_nothing(prepare: Prepare, fab: Fabulo
     assert (ended.code, fake.transcript) == (0, [*LOOK, COMPARE])
     assert "v1 is already live on prod: nothing to do" in ended.out
     assert fake.world == before
+
+
+def test_another_source_under_the_name_of_the_live_release_is_refused(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.world.differing = 2
+    for words in ((), ("--plan",)):
+        fake.transcript.clear()
+        ended = fab("deploy", "--version", "v1", *words)
+        assert ended.code == 2
+        assert "v1 is live, and this source is not what was deployed under that name" in ended.err
+        assert ended.visitors == "v1 (blue) is live"
+        assert ended.next == "give the release another name: --version NAME"
+        assert fake.transcript[-1] == COMPARE
+        assert "2 files differ" in ended.out
+    assert fab("deploy", "--version", "v1b").code == 0
+
+
+def test_what_git_ignores_is_neither_uploaded_nor_compared(prepare: Prepare, fab: Fabulous, tmp_path: Path) -> None:
+    fake = prepare()
+    source = tmp_path / "source"
+    subprocess.run(("git", "init", "--quiet", source), check=True)
+    (source / ".gitignore").write_text("*.log\n/built/\n")
+    (source / "built").mkdir()
+    for path in ("built/a", "debug.log", "app.py"):
+        (source / path).write_text("x")
+    for _ in range(2):
+        assert fab("deploy", "--version", "v1", "--allow-dirty").code == 0
+    assert [line for line in fake.transcript if line.startswith("rsync")] == [
+        "rsync --exclude=/built/ --exclude=/debug.log /opt/projects/mini/releases/v1.partial",
+        "rsync --exclude=/built/ --exclude=/debug.log --dry-run /opt/projects/mini/releases/v1/source",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("image", "words", "version"),
+    [
+        ("registry.example:5000/team/mini:1.4", (), "1.4"),
+        ("registry.example:5000/team/mini", (), "latest"),
+        ("registry.example/mini:1.4", ("--version", "v1"), "v1"),
+        (f"registry.example/mini:1.4@sha256:{'0' * 64}", (), "1.4"),
+    ],
+)
+def test_an_image_from_a_registry_is_called_by_its_tag_wherever_this_is_typed(
+    prepare: Prepare, fab: Fabulous, image: str, words: tuple[str, ...], version: str
+) -> None:
+    fake = prepare(f'image = "{image}"\n')
+    assert fab("deploy", *words).code == 0
+    shown = image if len(image) <= LONG else "<base64>"
+    assert fake.transcript[2:4] == [f"place mini {version} blue <unfinished>", f"pull mini {version} {shown}"]
+    assert fake.world.live.release == version
+    fake.transcript.clear()
+    assert "nothing to do" in fab("deploy", *words).out
+    assert fake.transcript == LOOK
+
+
+def test_without_a_watch_nothing_stands_by_and_nothing_is_settled(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare("[projects.mini.deploy]\nwatch_seconds = 0\n")
+    fake.deployed("v1")
+    seen: list[str] = []
+    fake.before["drain"] = lambda: seen.append(fake.world.upstream)
+    assert fab("deploy", "--version", "v2").code == 0
+    assert fake.transcript == [*BEFORE_SWITCH, *SWITCH, *PROVE, *DRAIN, *STOP_BLUE, *RECORD]
+    assert " backup;" not in seen[0]
+    assert "max_fails=3" in seen[0]
+
+
+def test_while_a_new_release_is_watched_the_old_one_stands_by_and_not_longer(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    seen: list[str] = []
+    for label in ("watch", "drain"):
+        fake.before[label] = lambda: seen.append(fake.world.upstream)
+    assert fab("deploy", "--version", "v2").code == 0
+    during, after = seen
+    assert "server 127.0.0.1:8002 max_fails=0 " in during
+    assert "server 127.0.0.1:8001 backup;" in during
+    assert "server 127.0.0.1:8002 max_fails=3 " in after
+    assert ":8001" not in after
+    assert parse_upstream(during).generation != parse_upstream(after).generation
+
+
+def arm(fake: FakeHost, act: Callable[[], object]) -> None:
+    """Let something be in the way of the settling only: it is a switch too."""
+    fake.before["watch"] = act
+
+
+def test_a_backup_that_could_not_be_taken_out_goes_before_anything_is_started_in_its_place(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    arm(fake, lambda: fake.fail("switch", exit_code=22))
+    ended = fab("deploy", "--version", "v2")
+    assert (ended.code, fake.world.live.release) == (0, "v2")
+    assert "warning: settle: " in ended.out
+    assert "server 127.0.0.1:8001 backup;" in fake.world.upstream
+    seen: list[str] = []
+    fake.before["start"] = lambda: seen.append(fake.world.upstream)
+    assert fab("deploy", "--version", "v3").code == 0
+    assert "colour=green release=v2" in seen[0]
+    assert " backup;" not in seen[0]
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("word", ["deploy", "recover"])
+def test_a_connection_that_breaks_while_it_settles_leaves_nothing_that_is_not_made_whole(
+    prepare: Prepare, fab: Fabulous, word: str, done: bool
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    arm(fake, lambda: fake.lose("switch", done=done))
+    assert fab("deploy", "--version", "v2").code == 3
+    fake.transcript.clear()
+    assert fab(word, *(("--version", "v2") if word == "deploy" else ())).code == 0
+    assert fake.transcript[-1:] == STOP_BLUE
+    assert (fake.world.live.release, fake.world.current) == ("v2", "v2")
+    assert " backup;" not in fake.world.upstream
+
+
+VOUCH_FOR_V2 = [*PROVE, "record mini v2 <good> ''"]
+
+
+@pytest.mark.parametrize("word", ["deploy", "recover"])
+def test_a_switch_that_broke_off_between_file_and_reload_is_decided_before_anything_is_stopped(
+    prepare: Prepare, fab: Fabulous, word: str
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.lose_between_file_and_reload()
+    assert fab("deploy", "--version", "v2").code == 3
+    generation = fake.world.live.generation
+    assert fake.facts().undecided
+    fake.transcript.clear()
+    assert fab(word, *(("--version", "v2") if word == "deploy" else ())).code == 0
+    look = [*LOOK, COMPARE.replace("v1", "v2")] if word == "deploy" else LOOK
+    # Decided, vouched for, and only then the backup is taken out and the old release stopped.
+    assert fake.transcript == [*look, *SWITCH, *VOUCH_FOR_V2, *SETTLE, *DRAIN, *STOP_BLUE]
+    assert not fake.facts().undecided
+    assert fake.world.live.generation != generation
+    assert (fake.world.live.release, fake.world.running("blue")) == ("v2", [])
+
+
+def test_a_release_that_was_never_recorded_is_vouched_for_before_the_next_replaces_it(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.lose("record", done=False)
+    assert fab("deploy", "--version", "v2").code == 3
+    fake.transcript.clear()
+    assert fab("deploy", "--version", "v3").code == 0
+    assert fake.transcript[: len(LOOK) + 2] == [*LOOK, *VOUCH_FOR_V2]
+    assert {version: json.loads(text)["state"] for version, text in fake.world.releases.items()} == {
+        "v1": "good", "v2": "good", "v3": "good",
+    }  # fmt: skip
+
+
+def test_a_live_release_that_does_not_answer_does_not_stop_the_one_that_mends_it(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1", state="unfinished")
+    fake.fail("prove", exit_code=21, err="the front door answered: 502\n")
+    ended = fab("deploy", "--version", "v2")
+    assert (ended.code, fake.world.live.release) == (0, "v2")
+    assert "warning: vouch: " in ended.out
+    assert json.loads(fake.world.releases["v1"])["state"] == "unfinished"
 
 
 def test_changed_settings_start_the_live_release_again_without_upload_or_build(prepare: Prepare, fab: Fabulous) -> None:
@@ -292,6 +463,30 @@ def test_after_a_broken_connection_nothing_is_undone_blindly_and_a_plain_deploy_
     assert not fake.world.leftovers
 
 
+def test_an_undo_waits_for_the_command_that_was_given_up_and_says_when_it_does_not_end(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.stall("gate")
+    fake.fail("flock", exit_code=1)
+    ended = fab("deploy", "--version", "v2")
+    assert fake.transcript[-4:] == [*QUIET, *STOP_GREEN, *MARK]
+    assert "warning: a command that was broken off is still running on the server" in ended.out
+
+
+def test_under_nohup_a_closed_terminal_is_no_reason_to_stop(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.before["prove"] = lambda: os.kill(os.getpid(), signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert fab("deploy", "--version", "v2").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert fake.world.live.release == "v2"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_deploy_is_undone(prepare: Prepare, fab: Fabulous, number: signal.Signals) -> None:
     fake = prepare()
@@ -355,6 +550,30 @@ def test_all_that_is_not_ready_is_told_at_once_and_nothing_is_touched(prepare: P
     for problem in ("nginx does not run", "only 1 MB are free", "lacks: TOKEN"):
         assert problem in ended.err
     assert ended.visitors == "v1 (blue) is live"
+
+
+def test_while_the_other_colour_serves_in_place_of_the_live_one_a_deploy_is_refused_with_the_way_out(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.deployed("v2")
+    fake.world.set_running("blue-1", True)
+    fake.world.set_running("green-1", False)
+    ended = fab("deploy", "--version", "v3")
+    assert (ended.code, fake.transcript) == (1, LOOK)
+    assert "first fab -H prod recover --project mini, or fab -H prod rollback --project mini --to v1" in ended.err
+    assert fake.world.running("blue")
+
+
+def test_a_site_that_is_not_what_hosts_toml_says_is_named_with_the_cure(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.world.site = fake.world.site.replace("mini.localhost", "mini.example")
+    ended = fab("deploy", "--version", "v1")
+    assert (ended.code, fake.transcript) == (1, LOOK)
+    assert "fab -H prod project.create --project mini" in ended.err
+    assert fab("project.create").code == 0
+    assert fab("deploy", "--version", "v1").code == 0
 
 
 def test_keys_of_the_releases_own_env_example_are_required(prepare: Prepare, fab: Fabulous, tmp_path: Path) -> None:

@@ -100,6 +100,23 @@ def test_a_site_that_nginx_refuses_is_reported_in_a_short_sentence(prepare: Prep
     assert leaks(fake, ended) == []
 
 
+def test_a_project_whose_upstream_file_is_gone_is_not_taken_for_one_without_a_live_release(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.world.upstream = ""
+    for words in (("deploy", "--version", "v2"), ("rollback",), ("recover",), ("status",)):
+        ended = fab(*words)
+        assert ended.code == 1
+        assert "/opt/nginx/upstreams/mini.conf does not say what is live" in ended.err
+        assert "project.create --project mini" in ended.next
+    assert not any(line.startswith(("stop", "start", "switch")) for line in fake.transcript)
+    assert fake.world.running("blue")
+    assert fab("project.create").code == 0
+    assert fab("status").code == 0
+
+
 def test_a_host_that_was_never_set_up_is_told_so(
     prepare: Prepare, fab: Fabulous, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,73 @@ def test_a_live_release_is_put_in_order(
     assert fake.world.running("blue")
 
 
+def test_a_release_that_never_answered_makes_way_for_the_good_one_that_still_runs(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.lose("prove", done=False)
+    assert fab("deploy", "--version", "v2").code == 3
+    fake.transcript.clear()
+    fake.fail("prove", exit_code=21, err="the front door answered: 502\n")
+    ended = fab("recover")
+    assert (ended.code, ended.visitors) == (1, "v1 (blue) is live")
+    assert "recover failed at step 'vouch'" in ended.err
+    assert "the front door answered: 502" in ended.err
+    assert fake.transcript == [
+        *LOOK,
+        "prove mini.localhost /health 5 15 127.0.0.1:8002",
+        "flock -w 120 /opt/projects/mini/.deploy/busy true",
+        "switch mini mini.localhost <generation>",
+        "facts mini",
+    ]
+    assert (fake.world.live.release, fake.world.running("blue")) == ("v1", ["blue-1"])
+    fake.transcript.clear()
+    assert fab("recover").code == 0
+    assert fake.transcript[2:4] == ["drain 30 10 8002", "stop mini green 30"]
+    assert not fake.world.running("green")
+
+
+def test_a_live_release_without_containers_is_told_and_the_deploy_that_is_named_mends_it(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.world.containers.clear()
+    ended = fab("recover")
+    assert (ended.code, fake.transcript) == (1, LOOK)
+    assert "v1 (blue) is live, but its containers are gone" in ended.err
+    assert ended.visitors == "errors, until it is deployed again"
+    assert ended.next == "fab -H prod deploy --project mini --version v1"
+    assert fab(*ended.next.split()[1:]).code == 0
+    assert fake.world.live.release == "v1"
+    assert fake.world.running(fake.world.live.colour)
+
+
+def test_status_shows_a_project_whose_live_release_has_no_containers(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.world.containers.clear()
+    ended = fab("status")
+    assert (ended.code, ended.err) == (0, "")
+    assert "live is v1 (blue)" in ended.out
+    assert "v1 (blue) is live, but its containers are gone" in ended.out
+    assert "fab -H prod deploy --project mini --version v1" in ended.out
+
+
+@pytest.mark.parametrize("state", ["good", "unfinished", "bad"])
+def test_a_hot_standby_stays_when_it_is_a_good_release_and_goes_when_it_is_not(
+    prepare: Prepare, fab: Fabulous, state: str
+) -> None:
+    fake = prepare('[projects.mini.deploy]\nstandby = "hot"\n')
+    fake.deployed("v1", state=state)
+    fake.deployed("v2")
+    fake.world.set_running("blue-1", True)
+    assert fab("recover").code == 0
+    assert bool(fake.world.running("blue")) == (state == "good")
+    assert fake.world.running("green")
+
+
 def test_a_plain_deploy_of_the_live_version_recovers_too(prepare: Prepare, fab: Fabulous) -> None:
     fake = prepare()
     fake.deployed("v1")

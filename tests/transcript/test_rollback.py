@@ -130,6 +130,80 @@ def test_a_rollback_that_fails_leaves_the_newer_release_live_and_the_older_one_g
     assert not fake.world.running("blue")
 
 
+def live_is_down(fake: FakeHost) -> FakeHost:
+    """v2 is live on green and down; v1 on blue stands by as nginx's backup and serves."""
+    two_releases(fake)
+    fake.world.set_running("blue-1", True)
+    fake.world.set_running("green-1", False)
+    servers = "    server 127.0.0.1:8001 backup;\n    keepalive 32;"
+    fake.world.upstream = fake.world.upstream.replace("    keepalive 32;", servers)
+    return fake
+
+
+def test_a_release_that_serves_in_place_of_the_live_one_becomes_live_without_being_stopped(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = live_is_down(prepare())
+    assert fab("rollback").code == 0
+    assert fake.transcript == BACK_TO_V1
+    assert (fake.world.live.release, fake.world.running("blue")) == ("v1", ["blue-1"])
+
+
+@pytest.mark.parametrize("step", ["start", "gate", "switch", "prove", "watch"])
+@pytest.mark.parametrize("how", ["fails", "is interrupted"])
+def test_a_rollback_that_fails_never_stops_the_only_release_that_serves(
+    prepare: Prepare, fab: Fabulous, step: str, how: str
+) -> None:
+    fake = live_is_down(prepare())
+    if how == "fails":
+        fake.fail(step, exit_code=21, out="@@ reason\nno answer\n")
+    else:
+        fake.before[step] = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    assert fab("rollback").code == 1
+    assert fake.world.running("blue")
+    assert "server 127.0.0.1:8001" in fake.world.upstream
+    assert fab("rollback", *(("--to", "v1") if fake.world.live.release == "v2" else ())).code in (0, 1)
+    assert fake.world.running("blue")
+
+
+@pytest.mark.parametrize("step", ["start", "gate", "switch", "prove", "watch"])
+def test_a_hot_standby_outlives_a_rollback_that_fails(prepare: Prepare, fab: Fabulous, step: str) -> None:
+    fake = two_releases(prepare('[projects.mini.deploy]\nstandby = "hot"\n'))
+    fake.world.set_running("blue-1", True)
+    fake.fail(step, exit_code=21, out="@@ reason\nno answer\n")
+    ended = fab("rollback")
+    assert (ended.code, ended.visitors) == (1, "v2 (green) is live")
+    assert fake.world.running("blue")
+    assert fake.world.running("green")
+
+
+def test_a_rollback_needs_neither_room_nor_settings_that_only_a_new_release_asks_for(
+    prepare: Prepare, fab: Fabulous
+) -> None:
+    fake = two_releases(prepare('required = ["TOKEN"]\n'))
+    fake.world.free_kib = 0
+    assert fab("deploy", "--version", "v3").code == 1
+    assert fab("rollback").code == 0
+    assert fake.world.live.release == "v1"
+
+
+def test_a_rollback_after_a_switch_that_broke_off_between_file_and_reload(prepare: Prepare, fab: Fabulous) -> None:
+    fake = prepare()
+    fake.deployed("v1")
+    fake.lose_between_file_and_reload()
+    assert fab("deploy", "--version", "v2").code == 3
+    fake.transcript.clear()
+    assert fab("rollback").code == 0
+    assert fake.transcript == [
+        *LOOK,
+        "switch mini mini.localhost <generation>",
+        "prove mini.localhost /health 5 15 127.0.0.1:8002",
+        "record mini v2 <good> ''",
+        *BACK_TO_V1[2:],
+    ]
+    assert fake.world.live.release == fake.world.current == "v1"
+
+
 def test_an_interrupted_rollback_is_undone(prepare: Prepare, fab: Fabulous) -> None:
     fake = two_releases(prepare())
     fake.before["gate"] = lambda: os.kill(os.getpid(), signal.SIGTERM)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fabfile.model.failure import ExitCode, UsageFailure
-from fabfile.model.version import resolve
+from fabfile.model.version import ignored, resolve
 
 Git = Callable[..., str]
 ENVIRONMENT = {
@@ -169,3 +169,49 @@ def test_a_source_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_a_subject_cannot_steer_the_terminal(repository: Path) -> None:
     run_git(repository, "commit", "--quiet", "--allow-empty", "--message", "Red \x1b[31m alert")
     assert resolve(repository, None).subject == "Red  [31m alert"
+
+
+# --- What git ignores
+
+
+def test_ignored_paths_are_those_that_are_not_tracked_and_whole_directories_end_in_a_slash(repository: Path) -> None:
+    for path in ("built/a", "built/sub/b", "shop/app/main.pyc", "shop/new.py", "kept.pyc"):
+        (repository / path).parent.mkdir(parents=True, exist_ok=True)
+        (repository / path).write_text("x")
+    run_git(repository, "add", "--force", "kept.pyc")
+    run_git(repository, "commit", "--quiet", "--message", "Keep it")
+    assert sorted(ignored(repository)) == ["built/", "shop/app/main.pyc"]
+
+
+def test_a_directory_with_a_tracked_file_is_not_ignored_as_a_whole(repository: Path) -> None:
+    (repository / "built").mkdir()
+    for name in ("kept", "not kept"):
+        (repository / "built" / name).write_text("x")
+    run_git(repository, "add", "--force", "built/kept")
+    assert ignored(repository) == ("built/not kept",)
+
+
+def test_ignored_paths_are_seen_from_the_source_and_named_as_they_are(repository: Path) -> None:
+    names = ["новое.pyc", 'quote".pyc', "back\\slash.pyc", "[a]*?.pyc", "two\nlines.pyc", " .pyc"]
+    for name in names:
+        (repository / "shop" / name).write_text("x")
+    (repository / "outside.pyc").write_text("x")
+    assert sorted(ignored(repository / "shop")) == sorted(names)
+
+
+def test_without_git_nothing_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".gitignore").write_text("*\n")
+    assert ignored(tmp_path) == ()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ignored(tmp_path, {"PATH": str(tmp_path)}) == ()
+
+
+def test_a_source_that_git_ignores_as_a_whole_is_uploaded_whole(repository: Path) -> None:
+    (repository / "built").mkdir()
+    (repository / "built" / "index.html").write_text("x")
+    assert [path for path in ignored(repository / "built") if path.strip("./")] == []
+
+
+def test_inside_a_git_hook_the_source_itself_is_asked(repository: Path, tmp_path: Path) -> None:
+    (repository / "a.pyc").write_text("x")
+    assert ignored(repository, {**ENVIRONMENT, "GIT_DIR": str(tmp_path / "other")}) == ("a.pyc",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 
 import pytest
 
@@ -75,6 +76,58 @@ def test_waiting_is_announced_once_and_then_bounded() -> None:
         lock(fake, wait_seconds=300, on_wait=said.append).__enter__()
     assert said == ["ann@laptop: deploy v2, at step 'gate', since 2026-11-23T11:00:00Z"]
     assert fake.transcript == [f"lock {DIRECTORY} 0 900 <holder>", f"lock {DIRECTORY} 300 900 <holder>"]
+
+
+def test_whoever_comes_while_a_lock_is_being_taken_is_told_who_takes_it() -> None:
+    fake = FakeHost()
+    with lock(fake):
+        assert not fake.world.journal
+        told = [text for text in fake.sent if text.startswith("R ")]
+        assert told == []  # the record went with the command itself
+        record = json.loads(fake.world.holders[DIRECTORY])
+    assert (record["what"], record["step"], record["pid"]) == ("deploy v2", "begin", os.getpid())
+    assert record["since"].endswith("Z")
+
+
+def test_waiting_for_the_last_command_of_a_dead_client_is_announced_once() -> None:
+    fake, said = FakeHost(), list[str]()
+    fake.world.still_busy = 5
+    with lock(fake, on_wait=said.append):
+        assert fake.busy_file
+    assert said == ["the last command of an interrupted run, which is still at work on the server"]
+
+
+def test_a_last_command_that_does_not_end_is_told_and_the_lock_not_taken() -> None:
+    fake, said = FakeHost(), list[str]()
+    fake.world.still_busy = 900
+    with pytest.raises(LockedFailure, match="still working on the server"):
+        lock(fake, busy_seconds=3, on_wait=said.append).__enter__()
+    assert len(said) == 1
+    assert fake.busy_file is None
+
+
+def test_waiting_for_quiet_does_not_wait_for_itself() -> None:
+    fake, guards = FakeHost(), list[str | None]()
+    fake.before["flock -w 120"] = lambda: guards.append(fake.busy_file)
+    with lock(fake) as held:
+        held.wait_until_quiet()
+        assert guards == [None]
+        assert fake.busy_file == f"{DIRECTORY}/busy"
+    assert fake.transcript[-1] == f"flock -w 120 {DIRECTORY}/busy true"
+
+
+@pytest.mark.parametrize("how", ["is still there", "breaks"])
+def test_commands_are_guarded_again_even_when_it_does_not_get_quiet(how: str) -> None:
+    fake = FakeHost()
+    if how == "breaks":
+        fake.lose("flock", done=False)
+    else:
+        fake.fail("flock", exit_code=1)
+    with lock(fake) as held:
+        with pytest.raises(Failure) as caught:
+            held.wait_until_quiet()
+        assert isinstance(caught.value, ConnectionLost) == (how == "breaks")
+        assert fake.busy_file == f"{DIRECTORY}/busy"
 
 
 @pytest.mark.parametrize(

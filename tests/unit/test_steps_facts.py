@@ -99,6 +99,34 @@ def test_a_warning_of_nginx_is_a_problem() -> None:
     assert "emerg" in fake.facts().nginx_test
 
 
+@pytest.mark.parametrize(
+    ("in_force", "running", "undecided"),
+    [(None, True, False), ("0123456789abcdef", True, True), ("", True, False), (None, False, False)],
+)
+def test_a_switch_is_undecided_while_nginx_works_with_another_generation_than_the_file_has(
+    in_force: str | None, running: bool, undecided: bool
+) -> None:
+    fake = FakeHost()
+    fake.deployed("v1")
+    fake.world.in_force, fake.world.nginx_running = in_force, running
+    facts = fake.facts()
+    assert facts.undecided == undecided
+    assert facts.in_force == (in_force if in_force is not None else facts.live.generation if running else "")
+
+
+@pytest.mark.parametrize("text", ["", "upstream mini {\n    server 127.0.0.1:8001;\n}\n", "# slipway: project=mini\n"])
+def test_a_project_whose_upstream_file_says_nothing_is_no_project_without_a_live_release(text: str) -> None:
+    fake = FakeHost()
+    fake.deployed("v1")
+    fake.world.upstream = text
+    with pytest.raises(Failure, match=r"/opt/nginx/upstreams/mini\.conf does not say what is live") as caught:
+        fake.facts()
+    assert caught.value.details == (text.strip("\n") or "it is empty or missing",)
+    assert caught.value.then is not None
+    fake.world.number = None
+    assert fake.facts().live.release is None
+
+
 def test_looking_hides_the_secrets_of_the_host_from_then_on() -> None:
     fake = FakeHost()
     assert fake.hidden(PASSWORD) == PASSWORD
@@ -123,6 +151,31 @@ def test_looking_hides_the_secrets_of_the_host_from_then_on() -> None:
 )
 def test_what_counts_as_secret(key: str, value: str, secret: bool) -> None:
     assert bool(secret_parts(key, value)) == secret
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("DATABASE_URL", "postgresql://ann:p%40ss-word@db/x", ("p%40ss-word", "p@ss-word")),
+        ("REDIS_URL", "redis://:correct-horse@redis:6379/0", ("correct-horse",)),
+        ("CORS_ORIGINS", "https://ann:correct-horse@shop.example", ("correct-horse",)),
+        ("SMTP", "smtp://a:b@c", ("b",)),
+    ],
+)
+def test_the_password_in_an_address_is_hidden_on_its_own_too(key: str, value: str, parts: tuple[str, ...]) -> None:
+    assert set(secret_parts(key, value)) == {value, *parts}
+
+
+def test_an_address_without_a_password_is_hidden_whole_or_not_at_all() -> None:
+    assert secret_parts("CORS_ORIGINS", "https://shop.example:8443") == ()
+    assert secret_parts("WEBHOOK", "https://hooks.example/T0/B0") == ("https://hooks.example/T0/B0",)
+
+
+def test_a_password_that_is_in_an_address_only_is_hidden_wherever_it_shows() -> None:
+    fake = FakeHost()
+    fake.world.env = "REDIS_URL=redis://:correct%2Fhorse@redis:6379/0\n"
+    observe(fake, "mini")
+    assert fake.hidden("auth correct/horse failed, correct%2Fhorse") == "auth *** failed, ***"
 
 
 def test_migrations_are_no_replicas_and_replicas_are_in_order() -> None:
@@ -157,6 +210,24 @@ def test_keys_of_a_later_version_are_passed_over_and_the_directory_names_the_rel
     fake = FakeHost()
     fake.world.releases["v1"] = '{"version": "other", "state": "good", "signature": "x"}'
     assert fake.facts().releases == (Record("v1", "good"),)
+
+
+def test_values_of_another_type_than_they_should_have_are_left_out_of_a_record() -> None:
+    fake = FakeHost()
+    fake.world.releases["v1"] = (
+        '{"state": "good", "created": 5, "commit": null, "subject": ["x"], "dirty": true, "who": null, "why": {}}'
+    )
+    assert fake.facts().releases == (Record("v1", "good", dirty=True),)
+    assert fake.facts().releases[0].as_release.state == "good"
+
+
+@pytest.mark.parametrize("text", ['{"dirty": "yes"}', '{"created": true}', '{"state": false}', '{"state": "fine"}'])
+def test_a_record_never_gets_a_value_that_the_rest_cannot_use(text: str) -> None:
+    fake = FakeHost()
+    fake.world.releases["v1"] = text
+    (record,) = fake.facts().releases
+    assert (record.state, record.created, record.dirty) == ("unfinished", "", False)
+    assert record.as_release.state == "unfinished"
 
 
 def test_a_record_that_ended_keeps_the_rest() -> None:

@@ -50,7 +50,7 @@ class Stage:
         name: str,
         error: BaseException | Callable[[], object] | None = None,
         *,
-        undo_error: Exception | None = None,
+        undo_error: BaseException | None = None,
         undoable: bool = True,
         late: bool = False,
     ) -> Step:
@@ -118,6 +118,62 @@ def test_an_undo_that_fails_does_not_stop_the_others(stage: Stage) -> None:
         )
     assert stage.did == ["one", "two", "three", "undo three", "undo two", "undo one"]
     assert "! warning: undo two: stuck" in stage.notebook.lines
+
+
+def test_a_bug_in_an_undo_does_not_stop_the_others(stage: Stage) -> None:
+    with pytest.raises(Failure, match="the first reason"):
+        stage.perform(
+            stage.step("one"),
+            stage.step("two", undo_error=ZeroDivisionError("division by zero")),
+            stage.step("three", Failure("the first reason")),
+        )
+    assert stage.did == ["one", "two", "three", "undo three", "undo two", "undo one"]
+    assert "! warning: undo two: division by zero" in stage.notebook.lines
+
+
+def locked() -> tuple[FakeHost, Lock]:
+    fake = FakeHost()
+    return fake, Lock(fake, project_lock("/opt/projects/mini"), purpose="deploy v2")
+
+
+def test_nothing_is_undone_before_the_command_that_was_given_up_has_ended(stage: Stage) -> None:
+    fake, lock = locked()
+    fake.before["flock -w 120"] = lambda: stage.did.append("wait until it is quiet")
+    with lock as held:
+        stage.run = Run(fake, stage.notebook, held)
+        with pytest.raises(Failure):
+            stage.perform(stage.step("one"), stage.step("two", Failure("x")))
+    assert stage.did == ["one", "two", "wait until it is quiet", "undo two", "undo one"]
+
+
+def test_where_there_is_nothing_to_undo_nothing_is_waited_for(stage: Stage) -> None:
+    fake, lock = locked()
+    with lock as held:
+        stage.run = Run(fake, stage.notebook, held)
+        with pytest.raises(Failure):
+            stage.perform(stage.step("one", Failure("x"), undoable=False))
+    assert not any(line.startswith("flock") for line in fake.transcript)
+
+
+def test_a_command_that_does_not_end_is_a_warning_and_the_undo_goes_on(stage: Stage) -> None:
+    fake, lock = locked()
+    fake.fail("flock", exit_code=1)
+    with lock as held:
+        stage.run = Run(fake, stage.notebook, held)
+        with pytest.raises(Failure):
+            stage.perform(stage.step("one", Failure("x")))
+    assert stage.did == ["one", "undo one"]
+    assert "! warning: a command that was broken off is still running on the server" in stage.notebook.lines
+
+
+def test_when_the_connection_breaks_before_the_undo_nothing_is_undone(stage: Stage) -> None:
+    fake, lock = locked()
+    fake.lose("flock", done=False)
+    with lock as held:
+        stage.run = Run(fake, stage.notebook, held)
+        with pytest.raises(ConnectionLost):
+            stage.perform(stage.step("one", Failure("x")))
+    assert stage.did == ["one"]
 
 
 def test_after_a_broken_connection_nothing_is_undone(stage: Stage) -> None:
@@ -193,6 +249,16 @@ def test_a_bug_in_a_step_is_undone_and_stays_a_bug(stage: Stage) -> None:
     with pytest.raises(ZeroDivisionError):
         stage.perform(stage.step("one"), stage.step("two", ZeroDivisionError()))
     assert stage.did == ["one", "two", "undo two", "undo one"]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(stage: Stage) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        stage.perform(stage.step("one", lambda: os.kill(os.getpid(), signal.SIGHUP)), stage.step("two"))
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert stage.did == ["one", "two"]
 
 
 def test_the_handlers_of_signals_are_put_back() -> None:
