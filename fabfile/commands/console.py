@@ -75,7 +75,8 @@ class Screen:
         if not self._quiet:
             self._print(f"    {_plain(text)}")
         else:
-            print(text, file=sys.stderr)
+            with contextlib.suppress(OSError):
+                print(text, file=sys.stderr)
 
     def result(self, text: str) -> None:
         """Print how it all ended."""
@@ -86,8 +87,8 @@ class Screen:
         if self._quiet:
             return
         prefix = f"[cyan]{self._prefix}[/cyan] " if self._prefix else ""
-        # A terminal that went away is no reason to stop halfway.
-        with contextlib.suppress(OSError):
+        # A terminal that went away is no reason to stop halfway; of a broken pipe rich makes an exit.
+        with contextlib.suppress(OSError, SystemExit):
             self._console.print(prefix + text)
 
     def transient(self, text: str) -> None:

@@ -469,8 +469,9 @@ def _release(
 
     if project.image and source is None:
         # What is deployed is the image, whatever directory this is typed in.
-        tag = project.image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-        return None, Version(version_name(version or tag or "latest"))
+        name, _, digest = project.image.partition("@sha256:")
+        tag = name.rpartition("/")[2].partition(":")[2]
+        return None, Version(version_name(version or tag or digest[:12] or "latest"))
     place = Path(source).expanduser().resolve() if source else project.source
     release = resolve(place, version)
     if release.dirty and not allow_dirty:

@@ -10,7 +10,7 @@ from fabfile.commands.entry import HELP, hosts_and_project, print_json
 from fabfile.model.failure import Failure
 
 if TYPE_CHECKING:
-    from fabfile.model.inventory import Project
+    from fabfile.model.inventory import Host, Project
     from fabfile.steps.facts import Facts
 
 
@@ -30,7 +30,6 @@ def _observe(c: Any, project: str | None) -> tuple[Project, list[tuple[str, Fact
 def status(c: Any, project: str | None = None, json_: bool = False) -> None:
     """Show what is live, since when, its containers, and whether something was left half done."""
     from fabfile.commands.console import table
-    from fabfile.steps import deploy as sequence
 
     chosen, found = _observe(c, project)
     if json_:
@@ -48,8 +47,20 @@ def status(c: Any, project: str | None = None, json_: bool = False) -> None:
             from fabfile.remote.lock import describe
 
             print(f"in work: {describe(facts.holder)}")
-        elif facts.number and any(s.name != "tidy" for s in sequence.recovery(chosen, _host(c, project, host), facts)):
-            print(f"something was left half done: fab -H {host} recover --project {chosen.name}")
+        elif facts.number:
+            print(_left_behind(chosen, _host(c, project, host), facts), end="")
+
+
+def _left_behind(project: Project, host: Host, facts: Facts) -> str:
+    """Return a line about what is not in order, and the command that mends it; empty when all is well."""
+    from fabfile.steps import deploy as sequence
+
+    try:
+        if all(step.name == "tidy" for step in sequence.recovery(project, host, facts)):
+            return ""
+    except Failure as failure:
+        return f"{failure.what}: {failure.then}\n"
+    return f"something was left half done: fab -H {host.name} recover --project {project.name}\n"
 
 
 def _host(c: Any, project: str | None, name: str) -> Any:

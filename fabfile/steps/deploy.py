@@ -76,6 +76,12 @@ class Target:
         )
 
     @property
+    def stands_by(self) -> bool:
+        """Whether the idle colour runs this release already, healthy."""
+        containers = self.facts.app(self.colour)
+        return bool(containers) and all(c.healthy and c.release == self.version for c in containers)
+
+    @property
     def is_watched(self) -> bool:
         """Whether the old colour stands by as nginx's backup after the switch."""
         return bool(self.project.deploy.watch_seconds) and self.facts.live.colour is not None
@@ -133,7 +139,7 @@ def known_release(project: Project, host: Host, facts: Facts, *, record: Record,
         *_render(target),
         *_data(target),
         # A standby that runs, or that serves as backup because the live release is down, is not stopped first.
-        *(() if again and stands_by(facts, record.version) else _clear_idle(target)),
+        *(() if again and target.stands_by else _clear_idle(target)),
         *_go_live(target, what=what, again=again),
     ]
 
@@ -159,18 +165,12 @@ def recovery(project: Project, host: Host, facts: Facts) -> list[Step]:
         steps += _start_live(project, facts, dead) if dead else []
     steps += [*_decide(target), *_vouch(target, late=False)]
     spare = facts.record(facts.app(facts.idle)[0].release) if facts.app(facts.idle) else None
-    if project.deploy.standby == "cold" or spare is None or spare.state != "good":
-        steps += _clear_idle(target)
+    is_standby = project.deploy.standby == "hot" and spare is not None and spare.state == "good"
+    steps += _settle(target) if is_standby else _clear_idle(target)
     # What was begun and never got live goes, with its containers; a failed release stays to be looked into.
     begun = {record.version for record in facts.releases if record.state == "unfinished"} - {live.release}
     stay = [container for container in facts.containers if container.release not in begun]
     return [*steps, *_tidy(project, facts, live=live.release, containers=stay)]
-
-
-def stands_by(facts: Facts, version: str) -> bool:
-    """Whether the idle colour runs this release, healthy."""
-    containers = facts.app(facts.idle)
-    return bool(containers) and all(c.healthy and c.release == version for c in containers)
 
 
 def comparison(project: Project, version: str, source: Path) -> rsync.Upload:
@@ -246,23 +246,26 @@ def _is_good(facts: Facts, version: str) -> bool:
     return record is not None and record.state == "good"
 
 
+def _settle(target: Target) -> list[Step]:
+    """An interrupted command may have left the idle colour as backup: what is started there next must not be one."""
+    facts, project = target.facts, target.project
+    if " backup;" not in facts.upstream_text or facts.live.colour is None:
+        return []
+    text = target.upstream_of_live(nginx.new_generation())
+    return [Step("settle", f"{facts.idle} is no backup any more", sending(_switch_to(project, text), _last_line))]
+
+
 def _clear_idle(target: Target) -> list[Step]:
     """An interrupted command may have left the idle colour running, even serving its last requests."""
     facts, project = target.facts, target.project
     if not any(c.running for c in facts.app(facts.idle)):
-        return []
+        return _settle(target)
     deploy = project.deploy
     ports = [facts.ports.app(facts.idle, i) for i in range(len(facts.app(facts.idle)))]
     drain = nginx.drain(ports, seconds=deploy.drain_seconds)
     stop = compose.stop(project.name, facts.idle, grace_seconds=deploy.grace_seconds)
-    steps = []
-    if " backup;" in facts.upstream_text and facts.live.colour is not None:
-        text = target.upstream_of_live(nginx.new_generation())
-        steps.append(
-            Step("settle", f"{facts.idle} is no backup any more", sending(_switch_to(project, text), _last_line))
-        )
     return [
-        *steps,
+        *_settle(target),
         Step(f"drain {facts.idle}", f"{facts.idle} is not live but runs: let it finish its requests",
              sending(drain, _last_line)),
         Step(f"stop {facts.idle}", f"stop {facts.idle}, keeping its containers", sending(stop, _last_line)),
@@ -400,7 +403,7 @@ def _go_live(target: Target, *, what: str, again: bool) -> list[Step]:
     steps = [
         _start(target, again=again),
         _gate(target, again=again),
-        _switch(target),
+        _switch(target, again=again),
         Step("prove", f"{target.version} answers {project.deploy.prove_requests} times through the front door",
              sending(_proof(project, target.addresses(colour)), _last_line)),
         *(_watch(target) if target.is_watched else ()),
@@ -445,7 +448,8 @@ def _start(target: Target, *, again: bool) -> Step:
                 containers=tuple(c.id for c in target.facts.app(colour)),
             )
         ),
-        undo=undo,
+        # A standby ran before, perhaps as the only one that serves: it goes on.
+        undo=None if again and target.stands_by else undo,
     )
 
 
@@ -486,8 +490,9 @@ def _unhealthy(run: Run, answer: Answer, what: str) -> Failure:
     return Failure(f"{what}: {shown[0]}", details=shown[1:])
 
 
-def _switch(target: Target) -> Step:
+def _switch(target: Target, *, again: bool) -> Step:
     project, old = target.project, target.facts.live
+    old_is_down = not any(c.running for c in target.facts.app(old.colour))
     forward = _switch_to(project, target.upstream(with_backup=target.is_watched))
 
     def do(run: Run) -> str:
@@ -502,7 +507,8 @@ def _switch(target: Target) -> Step:
         "switch",
         f"point nginx from {old.colour or 'nothing'} to {target.colour}: from here visitors see {target.version}",
         do,
-        undo=back,
+        # From a standby that serves there is no way back to a release that is down.
+        undo=None if again and target.stands_by and old_is_down else back,
     )
 
 

@@ -144,9 +144,12 @@ def _env_problems(project: Project, facts: Facts, example_text: str) -> list[str
 
 def _is_read_alike(key: str, value: str, env_text: str) -> bool:
     """Whether Compose reads a line of `.env`, perhaps edited by hand, as we do: `K=a$b` it would not."""
+    written = re.findall(rf"^(?:export )?{re.escape(key)}=(.*)$", env_text, re.MULTILINE)
+    # Without these both take an unquoted line as it is.
+    if written and written[-1] == value and not re.search(r"""[$\\#\t]|^['"\s]|\s$""", value):
+        return True
     if not dotenv.is_representable(value):
         return False
-    written = re.findall(rf"^(?:export )?{re.escape(key)}=(.*)$", env_text, re.MULTILINE)
     alike = {dotenv.render({key: value}).strip().partition("=")[2], f"'{value}'"}
     if re.fullmatch(r"[\w./:@%+=, -]*", value):
         alike.add(f'"{value}"')

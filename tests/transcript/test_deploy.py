@@ -515,6 +515,26 @@ def test_a_deploy_that_is_interrupted_while_it_drains_leaves_a_good_release_live
     assert not fake.world.running("blue")
 
 
+# --- Several hosts
+
+
+def test_the_first_host_that_fails_ends_it_and_says_where_it_is_done_already(
+    prepare: Prepare, fab: Fabulous, tmp_path: Path
+) -> None:
+    fake = prepare()
+    hosts = tmp_path / "hosts.toml"
+    hosts.write_text(
+        hosts.read_text().replace('hosts = ["prod"]', 'hosts = ["prod", "spare"]')
+        + '[hosts.spare]\nhostname = "203.0.113.11"\n'
+    )
+    fake.before["record"] = lambda: setattr(fake.world, "free_kib", 0)
+    ended = fab("deploy", "--version", "v1", "--json")
+    assert ended.code == 1
+    assert "error: spare: not ready for a deploy" in ended.err
+    assert "done before on prod: deployed" in ended.err
+    assert [(result["host"], result["outcome"]) for result in ended.json] == [("prod", "deployed")]
+
+
 # --- Who else is there, and what is not ready
 
 

@@ -141,7 +141,8 @@ def half_uploaded(fake: FakeHost) -> None:
         (
             DATABASE,
             first,
-            ["upload", "image", "dump", "migrate", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue", "record"],
+            ["upload", "image", "dump", "migrate", "start green", *GO_LIVE, "watch", "settle", "drain", "stop blue",
+             "record"],
         ),
         (
             {"services": ["postgres"]},
@@ -380,7 +381,7 @@ def test_nothing_is_decided_when_nginx_does_not_say_what_it_works_with() -> None
     switched(fake)
     fake.world.in_force = ""
     assert not fake.facts().undecided
-    assert [step.name for step in recovery(fake.project, fake.host, fake.facts())][0] == "vouch"
+    assert next(step.name for step in recovery(fake.project, fake.host, fake.facts())) == "vouch"
 
 
 def test_vouching_for_what_is_replaced_anyway_stops_no_deploy_and_no_rollback() -> None:
@@ -410,6 +411,36 @@ def test_a_recovery_goes_back_to_a_good_release_that_still_runs_when_the_live_on
     change(fake)
     vouch = recovery(fake.project, fake.host, fake.facts())[0]
     assert (vouch.name, vouch.late, vouch.undo is not None) == ("vouch", False, goes_back)
+
+
+def no_more_than_backup(fake: FakeHost) -> None:
+    """The settling failed with a warning: the old colour is stopped and still named as backup."""
+    idle_is_backup(fake)
+    fake.world.set_running("blue-1", False)
+
+
+@pytest.mark.parametrize(("standby", "change"), [("cold", no_more_than_backup), ("hot", idle_is_backup)])
+def test_a_recovery_ends_a_backup_that_was_left_and_does_no_more_than_that(standby: str, change: Change) -> None:
+    fake = FakeHost(make_project(deploy={"standby": standby}))
+    change(fake)
+    assert [step.name for step in recovery(fake.project, fake.host, fake.facts())] == ["settle"]
+
+
+def undos(fake: FakeHost) -> list[str]:
+    record = fake.facts().record("v1")
+    assert record is not None
+    steps = known_release(fake.project, fake.host, fake.facts(), record=record, what="rollback")
+    return [step.name for step in steps if step.undo]
+
+
+def test_the_undo_of_a_rollback_takes_away_only_what_the_rollback_brought() -> None:
+    fake = FakeHost()
+    second(fake)
+    assert undos(fake) == ["start blue", "switch"]
+    fake.world.set_running("blue-1", True)
+    assert undos(fake) == ["switch"]  # a standby goes on
+    fake.world.set_running("green-1", False)
+    assert undos(fake) == []  # the way back would lead to what is down
 
 
 def test_what_is_live_is_never_tidied_even_when_it_was_never_recorded() -> None:

@@ -49,6 +49,11 @@ def nginx_says_nothing(fake: FakeHost) -> None:
     fake.world.in_force = ""
 
 
+def undecided(fake: FakeHost) -> None:
+    both_run(fake)
+    fake.world.in_force = "0123456789abcdef"
+
+
 def other_domain(fake: FakeHost) -> None:
     fake.world.site = fake.world.site.replace("mini.localhost", "mini.example")
 
@@ -125,7 +130,7 @@ def test_what_is_no_problem(change: Change) -> None:
         setting(in_force=""),
         lambda fake: (fake.deployed("v1"), setting(in_force="")(fake)),
         lambda fake: (fake.deployed("v1"), fake.world.set_running("blue-1", False)),
-        lambda fake: (both_run(fake), setting(in_force="0123456789abcdef")(fake)),
+        undecided,
     ],
 )
 def test_what_a_deploy_finds_its_own_way_out_of(change: Change) -> None:
