@@ -45,6 +45,8 @@ EMPTY_ENGINE = """
 docker ps -aq | xargs -r docker rm -f
 docker volume ls -q | xargs -r docker volume rm -f
 docker network prune -f
+# Containers of before, which the engine started first of all, have had their mounted directories made anew, by root.
+rm -rf /opt/*
 """
 
 
