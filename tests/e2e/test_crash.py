@@ -41,7 +41,7 @@ def steps_of_a_deploy(folder: Path) -> list[str]:
     postgres = Container("p", "crash-data-postgres-1", "running", "Up (healthy)", {"slipway.role": "postgres"})
     facts = Facts(
         project="crash",
-        now=0,
+        now=1_800_000_000,
         engine="26",
         number=1,
         live=parse_upstream("# slipway: project=crash colour=blue release=old generation=1"),
