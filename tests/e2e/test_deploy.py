@@ -88,8 +88,12 @@ def test_a_failing_build_changes_nothing_for_visitors(shop: Project) -> None:
     live, dockerfile = shop.visible, shop.source / "Dockerfile"
     text = dockerfile.read_text()
     dockerfile.write_text(text.replace("USER appuser", "RUN echo this build breaks && exit 7\nUSER appuser"))
-    failed = shop.deploy("no-build", code=1)
+    with shop.load() as load:
+        failed = shop.deploy("no-build", code=1)
+        report = load.stop()
     dockerfile.write_text(text)
+    assert report.failed == 0, report.errors
+    assert set(report.releases) == {live}
     assert "this build breaks" in failed.err
     assert "'image'" in failed.err
     assert shop.visible == live
@@ -137,12 +141,18 @@ def test_a_rollback_keeps_the_release_that_serves_when_the_live_one_is_down(shop
 def test_a_key_of_the_example_that_env_lacks_stops_the_deploy_before_anything(shop: Project) -> None:
     live, example = shop.visible, shop.source / ".env.example"
     example.write_text("SECRET_KEY=\nPAYMENT_TOKEN=put yours here\n")
-    failed = shop.deploy("lacks-a-key", code=1)
+    with shop.load() as load:
+        failed = shop.deploy("lacks-a-key", code=1)
+        report = load.stop()
     example.unlink()
+    assert report.failed == 0, report.errors
+    assert set(report.releases) == {live}
     assert "PAYMENT_TOKEN" in failed.err
     assert "nothing was changed" in failed.err
     assert "lacks-a-key" not in shop.fab("releases").out
     assert shop.visible == live
+    shop.deploy("has-every-key")
+    assert shop.visible == "has-every-key"
 
 
 def test_a_release_that_dies_while_it_is_watched_is_taken_back_within_two_seconds(shop: Project) -> None:
